@@ -1,0 +1,217 @@
+"""What a teacher says of every row of a view: computed once per node, kept in files that trials share.
+
+Logits are float32. Hidden states are float16: `cls` and `mean` [N, layers, H], `tokens` [total, layers, H]
+end to end as in `Tokens`. A state beyond float16's range makes the whole array float32.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from distiller.pipelines.content import built_once, content_key
+from distiller.pipelines.demand import Demand
+from distiller.pipelines.objectives import reduce_representation
+from distiller.pipelines.teacher import Teacher, forward
+from distiller.pipelines.tokens import Batch, IntArray, Tokens, by_length
+
+log = logging.getLogger(__name__)
+
+TOKENS_PER_BATCH = 4096
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """A teacher's outputs on a batch.
+
+    Attributes:
+        logits: [B, C] float32, in the order of the task's classes.
+        hidden: by (layer, representation): [B, H] for cls and mean, [B, T, H] for tokens.
+    """
+
+    logits: Tensor
+    hidden: Mapping[tuple[int, str], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherOutputs:
+    """The cached outputs of one teacher on one view, read from memory-mapped files.
+
+    Attributes:
+        demand: the layers and representations that are there; what is not must be computed live.
+    """
+
+    demand: Demand
+    logits: Tensor
+    hidden: Mapping[str, Tensor]
+    tokens: Tokens
+
+    def targets(self, rows: IntArray, wanted: Demand, length: int) -> Targets:
+        """The targets of `rows`, token-wise states padded with zeros to `length`."""
+        picked = torch.from_numpy(rows)
+        hidden = {}
+        for representation in wanted.representations:
+            stored = self.hidden[representation]
+            if representation == "tokens":
+                position, mask = self.tokens.positions(rows, length)
+                states = stored[position] * mask[..., None, None]
+            else:
+                states = stored[picked]
+            for layer in wanted.layers:
+                hidden[layer, representation] = states[..., self.demand.layers.index(layer), :].float()
+        return Targets(self.logits[picked], hidden)
+
+
+def fitting(demand: Demand, tokens: Tokens, width: int, limit_bytes: float) -> Demand:
+    """The part of a demand that fits the limit: tokens are left out first, then all hidden states."""
+    per_vector = 2 * width * len(demand.layers)
+    sizes = {"cls": len(tokens), "mean": len(tokens), "tokens": len(tokens.ids)}
+    for dropped in (None, "tokens", "all"):
+        if dropped == "all":
+            return Demand()
+        left = demand if dropped is None else demand.without(dropped)
+        if sum(per_vector * sizes[r] for r in left.representations) <= limit_bytes:
+            return left
+    return Demand()
+
+
+def cached_outputs(
+    teacher: Teacher, tokens: Tokens, demand: Demand, cache: Path, limit_bytes: float, view: str
+) -> TeacherOutputs:
+    """The teacher's outputs on `tokens`, from this node's cache or computed into it now."""
+    kept = fitting(demand, tokens, int(teacher.model.config.hidden_size), limit_bytes)
+    if kept != demand:
+        log.warning(
+            "teacher outputs on view %s exceed the cache limit: %s computed live instead of cached",
+            view,
+            ", ".join(sorted(set(demand.representations) - set(kept.representations))),
+        )
+    precision = inference_dtype(teacher.model.device)
+    key = content_key(
+        teacher=teacher.fingerprint,
+        tokens=_digest(tokens),
+        layers=kept.layers,
+        representations=kept.representations,
+        precision=str(precision),
+        order=teacher.order.tolist(),
+        revision=1,
+    )
+
+    def build(folder: Path) -> None:
+        compute_outputs(teacher, tokens, kept, folder, precision)
+
+    folder = built_once(cache / "outputs" / key, build)
+    logits = torch.from_numpy(np.load(folder / "logits.npy"))
+    hidden = {
+        # Copy-on-write: torch wants writable memory, and nothing here writes.
+        r: torch.from_numpy(np.load(folder / f"{r}.npy", mmap_mode="c"))
+        for r in kept.representations
+    }
+    return TeacherOutputs(kept, logits, hidden, tokens)
+
+
+def inference_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it natively, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+@torch.no_grad()
+def live_targets(
+    teacher: Teacher,
+    batch: Batch,
+    demand: Demand,
+    precision: torch.dtype,
+    embeddings: Tensor | None = None,
+) -> Targets:
+    """The teacher's outputs on a padded batch, given by ids or by word `embeddings` [B, T, H]."""
+    model = teacher.model
+    inputs: dict[str, Any] = {"output_hidden_states": bool(demand.layers)}
+    with torch.autocast(model.device.type, dtype=precision, enabled=precision is not torch.float32):
+        if embeddings is None:
+            outputs = forward(model, batch.ids, batch.types, batch.mask, **inputs)
+        else:
+            if "token_type_ids" in model.forward.__code__.co_varnames:
+                inputs["token_type_ids"] = batch.types
+            outputs = model(
+                inputs_embeds=embeddings, attention_mask=batch.mask.long(), return_dict=True, **inputs
+            )
+    hidden = {
+        (layer, representation): reduce_representation(
+            outputs.hidden_states[layer].float(), batch.mask, representation
+        )
+        for layer in demand.layers
+        for representation in demand.representations
+    }
+    return Targets(outputs.logits.float()[:, teacher.order.to(model.device)], hidden)
+
+
+def compute_outputs(
+    teacher: Teacher, tokens: Tokens, demand: Demand, folder: Path, precision: torch.dtype
+) -> None:
+    """One pass over all rows, those of like length together; writes `logits.npy` and the hidden states."""
+    states: npt.DTypeLike = np.float16
+    while True:
+        try:
+            _write_outputs(teacher, tokens, demand, folder, precision, states)
+            return
+        except _BeyondFloat16:
+            log.warning("hidden states of teacher %s exceed float16: cached as float32", teacher.name)
+            states = np.float32
+
+
+class _BeyondFloat16(Exception):
+    pass
+
+
+def _write_outputs(
+    teacher: Teacher, tokens: Tokens, demand: Demand, folder: Path, precision: torch.dtype, states: npt.DTypeLike
+) -> None:
+    device = teacher.model.device
+    width, layers = int(teacher.model.config.hidden_size), len(demand.layers)
+    logits = np.empty((len(tokens), len(teacher.order)), np.float32)
+    arrays = {
+        r: np.lib.format.open_memmap(
+            folder / f"{r}.npy",
+            mode="w+",
+            dtype=states,
+            shape=(len(tokens.ids) if r == "tokens" else len(tokens), layers, width),
+        )
+        for r in demand.representations
+    }
+    longest = int(tokens.lengths.max())
+    for rows in by_length(tokens.lengths, max(1, TOKENS_PER_BATCH // longest)):
+        batch = tokens.padded(rows, teacher.tokenizer.pad_token_id)
+        targets = live_targets(teacher, batch.to(device), demand, precision)
+        logits[rows] = targets.logits.cpu().numpy()
+        for representation, array in arrays.items():
+            values = torch.stack([targets.hidden[layer, representation] for layer in demand.layers], -2).cpu()
+            if states == np.float16 and not bool((values.abs() < 6.5e4).all()):
+                raise _BeyondFloat16
+            if representation == "tokens":
+                position, mask = tokens.positions(rows)
+                array[position[mask].numpy()] = values[mask].numpy()
+            else:
+                array[rows] = values.numpy()
+    for array in arrays.values():
+        array.flush()
+    np.save(folder / "logits.npy", logits)
+
+
+def _digest(tokens: Tokens) -> str:
+    import hashlib
+
+    digest = hashlib.sha256(tokens.offsets.tobytes())
+    digest.update(tokens.ids.numpy().tobytes())
+    digest.update(tokens.types.numpy().tobytes())
+    return digest.hexdigest()

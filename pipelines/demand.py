@@ -1,0 +1,83 @@
+"""Which of a teacher's hidden states a space or a config can ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from distiller.pipelines.mapping import pairs
+from distiller.spaces.choice import Choice
+from distiller.spaces.config import PipelineConfig
+from distiller.spaces.intermediate import NoIntermediate, Pkd
+from distiller.spaces.priors import OneOf, values_of
+from distiller.spaces.space import Branch, Group, Space
+
+@dataclass(frozen=True)
+class Demand:
+    """Teacher layers (1 = first) and representations, each sorted; empty for logits alone."""
+
+    layers: tuple[int, ...] = ()
+    representations: tuple[str, ...] = ()
+
+    def __or__(self, other: Demand) -> Demand:
+        return Demand(
+            tuple(sorted({*self.layers, *other.layers})),
+            tuple(sorted({*self.representations, *other.representations})),
+        )
+
+    def without(self, representation: str) -> Demand:
+        """This demand less one representation."""
+        left = tuple(r for r in self.representations if r != representation)
+        return Demand(self.layers, left) if left else Demand()
+
+    @classmethod
+    def of_config(cls, config: PipelineConfig, teacher_layers: int) -> Demand:
+        """What one config's intermediate terms read."""
+        demand = cls()
+        for term in config.intermediate:
+            if not isinstance(term, NoIntermediate):
+                demand |= _of(term.mapping.kind, representation_of(term), [config.student.layers], teacher_layers)
+        return demand
+
+    @classmethod
+    def of_space(cls, space: Space, teacher_layers: int) -> Demand:
+        """What any config of a space can read."""
+        student_layers = _layer_counts(space)
+        demand = cls()
+        for node in space.stages["intermediate"]:
+            assert isinstance(node, Branch)
+            for objective, group in node.choices.items():
+                mapping = group.children.get("mapping")
+                if not isinstance(mapping, Branch):
+                    continue
+                prior = group.children.get("representation")
+                representations = ["cls"] if objective == "pkd" else []
+                if prior is not None and not isinstance(prior, Branch):
+                    representations = [str(v) for v in values_of(prior)]
+                for kind in mapping.choices:
+                    for representation in representations:
+                        demand |= _of(kind, representation, student_layers, teacher_layers)
+        return demand
+
+
+def representation_of(term: Choice) -> str:
+    """What a term compares: [CLS] for PKD, else its own choice."""
+    return "cls" if isinstance(term, Pkd) else str(getattr(term, "representation"))  # noqa: B009
+
+
+def _of(kind: str, representation: str, student_layers: Iterable[int], teacher_layers: int) -> Demand:
+    layers = {t for count in student_layers for _, t in pairs(kind, count, teacher_layers)}
+    return Demand(tuple(sorted(layers)), (representation,))
+
+
+def _layer_counts(space: Space) -> list[int]:
+    counts: set[int] = set()
+    for node in space.stages["student"]:
+        assert isinstance(node, Branch)
+        for group in node.choices.values():
+            prior = group.children["layers"]
+            assert not isinstance(prior, (Branch, Group))
+            values = prior.values if isinstance(prior, OneOf) else range(int(prior.low), int(prior.high) + 1)
+            counts.update(int(v) for v in values)
+    return sorted(counts)
+

@@ -1,0 +1,73 @@
+"""Parameter-free objectives that pull a student's representation to its teacher's.
+
+`student` and `teacher` are vectors of one width H: [B, H] (one per example) with mask [B], or [B, T, H]
+(one per token) with mask [B, T]; 1 = a real vector. Every loss is the mean over real vectors, 0 where
+there is none. What the mask hides, NaN included, changes neither value nor gradient. Written for ONE
+student; `torch.func.vmap` adds the member axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def _visible(vectors: Tensor, mask: Tensor) -> Tensor:
+    # where, not a product: 0 * NaN is NaN, and padding may hold anything. Squares of fp16 would overflow.
+    wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    return torch.where(mask.unsqueeze(-1) > 0, wide, torch.zeros_like(wide))
+
+
+def _mean_over_real(losses: Tensor, mask: Tensor) -> Tensor:
+    weight = mask.to(losses.dtype)
+    return (losses * weight).sum() / weight.sum().clamp_min(1.0)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    # The floor lies under the root: a zero vector stays zero and gets a finite gradient.
+    return vectors * vectors.square().sum(-1, keepdim=True).clamp_min(1e-12).rsqrt()
+
+
+def mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Squared difference, mean over the width (TinyBERT's hidden loss, arXiv 1909.10351, eq. 8)."""
+    difference = _visible(student, mask) - _visible(teacher, mask)
+    return _mean_over_real(difference.square().mean(-1), mask)
+
+
+def cosine(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """1 - cos(student, teacher), in [0, 2] (DistilBERT's L_cos, arXiv 1910.01108, section 3)."""
+    similarity = (_unit(_visible(student, mask)) * _unit(_visible(teacher, mask))).sum(-1)
+    return _mean_over_real(1.0 - similarity, mask)
+
+
+def pkd(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Squared distance of the L2-normalised vectors, summed over the width, in [0, 4].
+
+    Patient knowledge distillation: Sun et al. 2019 (arXiv 1908.09355), eq. 7, as a mean over vectors.
+    For non-zero vectors it is twice `cosine`.
+    """
+    difference = _unit(_visible(student, mask)) - _unit(_visible(teacher, mask))
+    return _mean_over_real(difference.square().sum(-1), mask)
+
+
+OBJECTIVES: dict[str, Objective] = {"mse": mse, "cosine": cosine, "pkd": pkd}
+
+
+def reduce_representation(hidden: Tensor, mask: Tensor, representation: str) -> Tensor:
+    """Reduce hidden states [B, T, H] with mask [B, T] to what an objective compares.
+
+    "cls": the first token [B, H]; "mean": the mean over real tokens [B, H]; "tokens": unchanged.
+    Raises ValueError for another name.
+    """
+    if representation == "cls":
+        return hidden[:, 0]
+    if representation == "mean":
+        visible = _visible(hidden, mask)
+        return visible.sum(-2) / mask.to(visible.dtype).sum(-1, keepdim=True).clamp_min(1.0)
+    if representation == "tokens":
+        return hidden
+    raise ValueError(f"representation {representation!r} is none of 'cls', 'mean', 'tokens'")

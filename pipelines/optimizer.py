@@ -1,0 +1,147 @@
+"""AdamW for stacked students: every member has its own learning rate, decay and clipping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Stacked:
+    """A parameter of several members.
+
+    Attributes:
+        tensor: [G, ...] leaf with gradient, one slice per member.
+        members: [G] the member that each slice belongs to.
+        decays: whether weight decay applies (not to biases and norms).
+    """
+
+    tensor: Tensor
+    members: Tensor
+    decays: bool
+
+
+def learning_rates(
+    step: int, steps: int, peaks: Sequence[float], warmups: Sequence[float], schedules: Sequence[str]
+) -> list[float]:
+    """Each member's learning rate at `step` (from 0) of `steps`.
+
+    Linear rise over warmup * steps, then `constant`, `linear` to 0, or half a `cosine` to 0.
+    """
+    rates = []
+    for peak, warmup, schedule in zip(peaks, warmups, schedules, strict=True):
+        rise = warmup * steps
+        if step + 1 < rise:
+            rates.append(peak * (step + 1) / rise)
+            continue
+        done = max(0.0, step - rise) / max(1.0, steps - rise)
+        cosine = 0.5 * (1.0 + math.cos(math.pi * done))
+        rates.append(peak * {"constant": 1.0, "linear": 1.0 - done, "cosine": cosine}[schedule])
+    return rates
+
+
+class SoloAdamW:
+    """One student's AdamW: PyTorch's own, fused, with its gradient clipped by norm."""
+
+    def __init__(
+        self, decaying: Sequence[Tensor], plain: Sequence[Tensor], weight_decay: float, max_norm: float
+    ):
+        self.parameters = [*decaying, *plain]
+        self.max_norm = max_norm
+        groups = [{"params": list(decaying), "weight_decay": weight_decay}, {"params": list(plain), "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=BETAS, eps=EPSILON, fused=True)
+
+    def step(self, rates: Sequence[float]) -> None:
+        """One update at the one learning rate."""
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rates[0]
+        self.optimizer.step()
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        self.optimizer.zero_grad()
+
+
+def gradient_norms(parameters: Sequence[Stacked], members: int) -> Tensor:
+    """[K] Euclidean norm of each member's gradient over all its parameters."""
+    first = parameters[0].tensor
+    squares = torch.zeros(members, dtype=first.dtype, device=first.device)
+    for parameter in parameters:
+        gradient = parameter.tensor.grad
+        if gradient is not None:
+            squares = squares.index_add(0, parameter.members, gradient.flatten(1).square().sum(1))
+    return squares.sqrt()
+
+
+class StackedAdamW:
+    """Decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2) with per-member vectors.
+
+    Equals `torch.optim.AdamW` run on each member alone.
+    """
+
+    def __init__(self, parameters: Sequence[Stacked], weight_decay: Tensor, max_norm: Tensor):
+        self.parameters = list(parameters)
+        self.weight_decay = weight_decay
+        self.max_norm = max_norm
+        self.steps = 0
+        self.first = [torch.zeros_like(p.tensor) for p in self.parameters]
+        self.second = [torch.zeros_like(p.tensor) for p in self.parameters]
+
+    @torch.no_grad()
+    def step(self, learning_rates: Sequence[float]) -> None:
+        """One update at K learning rates, each member's gradient first clipped to its norm."""
+        self.steps += 1
+        rates = torch.tensor(learning_rates, dtype=self.max_norm.dtype).to(self.max_norm.device)
+        norms = gradient_norms(self.parameters, len(self.max_norm))
+        scales = (self.max_norm / (norms + 1e-6)).clamp(max=1.0)
+        correction = 1 - BETAS[0] ** self.steps
+        second_correction = math.sqrt(1 - BETAS[1] ** self.steps)
+        tensors = [p.tensor for p in self.parameters]
+        gradients = [
+            _broadcast(scales[p.members], p.tensor) * p.tensor.grad
+            if p.tensor.grad is not None
+            else torch.zeros_like(p.tensor)
+            for p in self.parameters
+        ]
+        torch._foreach_lerp_(self.first, gradients, 1 - BETAS[0])
+        torch._foreach_mul_(self.second, BETAS[1])
+        torch._foreach_addcmul_(self.second, gradients, gradients, 1 - BETAS[1])
+        denominators = torch._foreach_sqrt(self.second)
+        torch._foreach_div_(denominators, second_correction)
+        torch._foreach_add_(denominators, EPSILON)
+        updates = torch._foreach_div(self.first, denominators)
+        for parameter, tensor, update in zip(self.parameters, tensors, updates, strict=True):
+            rate = rates[parameter.members]
+            if parameter.decays:
+                tensor.mul_(_broadcast(1 - rate * self.weight_decay[parameter.members], tensor))
+            tensor.addcmul_(update, _broadcast(-rate / correction, tensor))
+
+    def keep(self, left: Sequence[int], parameters: Sequence[Stacked]) -> None:
+        """Go on with the members `left` (as numbered now), whose parameters are now `parameters`."""
+        first, second = [], []
+        for old, m1, m2 in zip(self.parameters, self.first, self.second, strict=True):
+            rows = torch.isin(old.members, torch.tensor(left, device=old.members.device))
+            if bool(rows.any()):
+                first.append(m1[rows])
+                second.append(m2[rows])
+        if [m.shape for m in first] != [p.tensor.shape for p in parameters]:
+            raise ValueError("the parameters that are left do not fit the optimizer's state")
+        self.first, self.second, self.parameters = first, second, list(parameters)
+        self.weight_decay, self.max_norm = self.weight_decay[list(left)], self.max_norm[list(left)]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for parameter in self.parameters:
+            parameter.tensor.grad = None
+
+
+def _broadcast(vector: Tensor, like: Tensor) -> Tensor:
+    return vector.view(-1, *([1] * (like.dim() - 1)))

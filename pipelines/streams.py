@@ -1,0 +1,174 @@
+"""The inputs of a cohort: one stream per augmentation policy, each with what the teacher says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from distiller.pipelines.cache import Targets, TeacherOutputs, inference_dtype, live_targets
+from distiller.pipelines.demand import Demand
+from distiller.pipelines.material import Material
+from distiller.pipelines.tokens import Batch, IntArray
+from distiller.pipelines.views import ORIGINAL, View
+from distiller.spaces.augmentation import Augmentation, Mixup, RandomWords
+
+VIEW_SEED = 0
+"""Views do not depend on the trial, so that all trials share them."""
+
+
+def views_of(policy: Sequence[Augmentation]) -> list[View]:
+    """The views that a policy draws from: the original, then each text slot's copies of it."""
+    views = [ORIGINAL]
+    for slot in policy:
+        if isinstance(slot, RandomWords):
+            views += [
+                View(slot.method, slot.strength, VIEW_SEED, copy) for copy in range(1, slot.copies + 1)
+            ]
+    return views
+
+
+@dataclass(frozen=True, eq=False)
+class StreamBatch:
+    """One stream's inputs at one step.
+
+    Attributes:
+        inputs: padded rows, ids of the teacher's vocabulary.
+        partner, share: for mixup, [B] the row that each is mixed with and its own share; else None.
+        targets: what the teacher says; None where nothing asks for it.
+    """
+
+    inputs: Batch
+    partner: Tensor | None
+    share: Tensor | None
+    targets: Targets | None
+
+    def lengthened(self, length: int) -> StreamBatch:
+        """The same rows padded to `length` tokens."""
+        more = length - self.inputs.ids.shape[1]
+        if more == 0:
+            return self
+        inputs = Batch(*(F.pad(t, (0, more)) for t in (self.inputs.ids, self.inputs.types, self.inputs.mask)))
+        targets = self.targets
+        if targets is not None:
+            hidden = {k: F.pad(v, (0, 0, 0, more)) if v.dim() == 3 else v for k, v in targets.hidden.items()}
+            targets = Targets(targets.logits, hidden)
+        return StreamBatch(inputs, self.partner, self.share, targets)
+
+    def to(self, device: torch.device) -> StreamBatch:
+        """The batch on another device."""
+
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        targets = self.targets
+        if targets is not None:
+            hidden = {k: v.to(device, non_blocking=True) for k, v in targets.hidden.items()}
+            targets = Targets(targets.logits.to(device, non_blocking=True), hidden)
+        return StreamBatch(self.inputs.to(device), moved(self.partner), moved(self.share), targets)
+
+
+class Stream:
+    """The batches of one augmentation policy; which rows come is the cohort's to say."""
+
+    def __init__(self, policy: Sequence[Augmentation], material: Material, wanted: Demand | None):
+        self.views = views_of(policy)
+        self.material = material
+        self.wanted = wanted
+        self.tokens = [material.tokens(view) for view in self.views]
+        self.outputs: list[TeacherOutputs] = (
+            [material.outputs(view) for view in self.views] if wanted is not None else []
+        )
+        mixups = [slot for slot in policy if isinstance(slot, Mixup)]
+        self.concentration = mixups[0].concentration if mixups else None
+        self.precision = inference_dtype(material.device)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether batches hold mixtures."""
+        return self.concentration is not None
+
+    def batch(self, rows: IntArray, rounds: IntArray, rng: np.random.Generator) -> StreamBatch:
+        """The rows in the view of their round: each row goes through its views in turn, from a start of its own."""
+        view = (rows * 2654435761 // 128 + rounds) % len(self.views)
+        length = max(int(self.tokens[v].lengths[rows[view == v]].max()) for v in np.unique(view))
+        pad = self.material.teacher.tokenizer.pad_token_id
+        inputs = self._inputs(rows, view, length, pad)
+        partner, share = self._mixing(len(rows), rng)
+        mask = inputs.mask
+        if partner is not None and share is not None:
+            mask = mask | (mask[partner] & (share < 1)[:, None])
+        mixed = Batch(inputs.ids, inputs.types, mask)
+        targets = self._targets(rows, view, inputs, length) if self.wanted is not None else None
+        if targets is not None and partner is not None and share is not None:
+            targets = self._with_mixtures(targets, inputs, mixed, partner, share)
+        return StreamBatch(mixed, partner, share, targets)
+
+    def _inputs(self, rows: IntArray, view: IntArray, length: int, pad: int) -> Batch:
+        if len(self.views) == 1:
+            return self.tokens[0].padded(rows, pad, length)
+        parts = [(v, np.flatnonzero(view == v)) for v in np.unique(view)]
+        order = torch.from_numpy(np.argsort(np.concatenate([at for _, at in parts])))
+        batches = [self.tokens[v].padded(rows[at], pad, length) for v, at in parts]
+        return Batch(
+            torch.cat([b.ids for b in batches])[order],
+            torch.cat([b.types for b in batches])[order],
+            torch.cat([b.mask for b in batches])[order],
+        )
+
+    def _mixing(self, size: int, rng: np.random.Generator) -> tuple[Tensor | None, Tensor | None]:
+        """The second half of the batch is mixed, within itself; the first half stays as it is."""
+        if self.concentration is None:
+            return None, None
+        mixed = np.arange(size // 2, size)
+        partner = np.arange(size)
+        partner[mixed] = rng.permutation(mixed)
+        share = np.ones(size, dtype=np.float32)
+        share[mixed] = rng.beta(self.concentration, self.concentration, len(mixed))
+        return torch.from_numpy(partner), torch.from_numpy(share)
+
+    def _targets(self, rows: IntArray, view: IntArray, inputs: Batch, length: int) -> Targets:
+        assert self.wanted is not None
+        if self._must_run_live(self.wanted):
+            return self._on_host(live_targets(self.material.teacher, inputs.to(self.material.device), self.wanted, self.precision))
+        if len(self.views) == 1:
+            return self.outputs[0].targets(rows, self.wanted, length)
+        parts = [(v, np.flatnonzero(view == v)) for v in np.unique(view)]
+        order = torch.from_numpy(np.argsort(np.concatenate([at for _, at in parts])))
+        found = [self.outputs[v].targets(rows[at], self.wanted, length) for v, at in parts]
+        return Targets(
+            torch.cat([t.logits for t in found])[order],
+            {key: torch.cat([t.hidden[key] for t in found])[order] for key in found[0].hidden},
+        )
+
+    def _must_run_live(self, wanted: Demand) -> bool:
+        there = self.outputs[0].demand
+        return not (set(wanted.layers) <= set(there.layers) and set(wanted.representations) <= set(there.representations))
+
+    def _with_mixtures(
+        self, targets: Targets, inputs: Batch, mixed: Batch, partner: Tensor, share: Tensor
+    ) -> Targets:
+        """The targets with the mixed half replaced by what the teacher says of the mixtures."""
+        assert self.wanted is not None
+        half = slice(len(partner) // 2, len(partner))
+        model = self.material.teacher.model
+        words = model.get_input_embeddings()(inputs.ids.to(model.device))
+        own = share[half, None, None].to(model.device)
+        embeddings = own * words[half] + (1 - own) * words[partner[half]]
+        batch = Batch(mixed.ids[half], mixed.types[half], mixed.mask[half]).to(model.device)
+        live = self._on_host(live_targets(self.material.teacher, batch, self.wanted, self.precision, embeddings))
+        return Targets(
+            torch.cat([targets.logits[: half.start], live.logits]),
+            {
+                key: torch.cat([states[: half.start], live.hidden[key]])
+                for key, states in targets.hidden.items()
+            },
+        )
+
+    @staticmethod
+    def _on_host(targets: Targets) -> Targets:
+        return Targets(targets.logits.cpu(), {k: v.cpu() for k, v in targets.hidden.items()})

@@ -1,0 +1,215 @@
+"""Students: their architecture in the teacher's family, and the parameters that they start from."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+
+from distiller.pipelines.data import Task
+from distiller.pipelines.tokens import Vocabulary
+from distiller.spaces.config import Student as StudentChoice
+from distiller.spaces.errors import InputError
+from distiller.spaces.student import RandomStart, TeacherLayers
+
+HEAD_WIDTH = 64
+"""Width of an attention head, as in BERT."""
+
+
+def width_of(choice: StudentChoice, teacher: PretrainedConfig) -> int:
+    """The student's hidden width: its own, or the teacher's where it starts from the teacher's layers."""
+    return teacher.hidden_size if isinstance(choice, TeacherLayers) else choice.width
+
+
+def architecture(choice: StudentChoice, teacher: PretrainedConfig) -> str:
+    """A short name of the architecture, equal for students that can share a cohort (`bert-L2-H128`)."""
+    return f"{teacher.model_type}-L{choice.layers}-H{width_of(choice, teacher)}"
+
+
+def student_config(choice: StudentChoice, teacher: PretrainedConfig, task: Task) -> PretrainedConfig:
+    """The teacher's architecture with the student's layers and width, heads of about 64, no dropout.
+
+    Raises:
+        InputError: more layers asked of the teacher than it has.
+    """
+    config = copy.deepcopy(teacher)
+    width = width_of(choice, teacher)
+    if isinstance(choice, TeacherLayers):
+        if choice.layers > teacher.num_hidden_layers:
+            raise InputError(
+                f"student.layers: {choice.layers} layers cannot start from a teacher of "
+                f"{teacher.num_hidden_layers}; ask for at most that many"
+            )
+    else:
+        config.intermediate_size = width * round(teacher.intermediate_size / teacher.hidden_size)
+        config.hidden_size = width
+        config.num_attention_heads = next(
+            heads for heads in range(max(1, width // HEAD_WIDTH), 0, -1) if width % heads == 0
+        )
+        if getattr(config, "embedding_size", None) == teacher.hidden_size:
+            config.embedding_size = width
+    config.num_hidden_layers = choice.layers
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+        if getattr(config, name, None) is not None:
+            setattr(config, name, 0.0)
+    name_the_labels(config, task)
+    return config
+
+
+def name_the_labels(config: PretrainedConfig, task: Task) -> None:
+    """Write the task's outputs into a model's config."""
+    if task.kind == "regression":
+        config.num_labels = 1
+        config.problem_type = "regression"
+    else:
+        config.id2label = dict(enumerate(task.labels))
+        config.label2id = {label: i for i, label in enumerate(task.labels)}
+        config.problem_type = "single_label_classification"
+
+
+def word_table(choice: StudentChoice, teacher_table: Tensor, deviation: float, seed: int) -> Tensor:
+    """The student's start for all V word embeddings, [V, width]; the same for every task and process.
+
+    For SVD, the teacher's table [V, H], centred, in the coordinates of its first `width` principal
+    components, rescaled to the teacher's standard deviation. Random tables are N(0, `deviation`).
+    """
+    if isinstance(choice, TeacherLayers):
+        return teacher_table.clone()
+    generator = torch.Generator().manual_seed(seed)
+    vocabulary, teacher_width = teacher_table.shape
+    if isinstance(choice, RandomStart):
+        return torch.randn(vocabulary, choice.width, generator=generator) * deviation
+    centred = teacher_table.double() - teacher_table.double().mean(0)
+    _, directions = torch.linalg.eigh(centred.T @ centred)
+    kept = directions.flip(1)[:, : min(choice.width, teacher_width)]
+    # eigh leaves each direction's sign open; fix it, or students would differ between machines.
+    kept = kept * torch.where(kept.gather(0, kept.abs().argmax(0, keepdim=True)) < 0, -1.0, 1.0)
+    reduced = centred @ kept
+    reduced = (reduced * (teacher_table.double().std() / reduced.std())).float()
+    if choice.width > teacher_width:
+        more = torch.randn(vocabulary, choice.width - teacher_width, generator=generator) * deviation
+        reduced = torch.cat([reduced, more], 1)
+    return reduced
+
+
+class Student(nn.Module):
+    """A student model that takes mixed word embeddings too and gives logits and all hidden states."""
+
+    def __init__(self, model: PreTrainedModel):
+        super().__init__()
+        self.model = model
+        self.takes_types = "token_type_ids" in model.forward.__code__.co_varnames
+
+    def forward(
+        self,
+        ids: Tensor,
+        types: Tensor,
+        mask: Tensor,
+        partner: Tensor | None = None,
+        share: Tensor | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Logits [B, C] and hidden states, the embeddings first, each [B, T, H].
+
+        Args:
+            ids, types, mask: [B, T]; the mask may be [B, 1, 1, T] too.
+            partner, share: for mixup, the row that each row is mixed with [B] and its own share [B].
+        """
+        inputs: dict[str, Any] = {"attention_mask": mask}
+        if self.takes_types:
+            inputs["token_type_ids"] = types
+        if partner is None or share is None:
+            inputs["input_ids"] = ids
+        else:
+            words = self.model.get_input_embeddings()(ids)
+            share = share[:, None, None].to(words.dtype)
+            inputs["inputs_embeds"] = share * words + (1 - share) * words[partner]
+        outputs = self.model(**inputs, output_hidden_states=True, return_dict=True)
+        return outputs.logits, tuple(outputs.hidden_states)
+
+
+def build_model(
+    choice: StudentChoice,
+    teacher: PreTrainedModel,
+    task: Task,
+    table: Tensor,
+    vocabulary: Vocabulary | None,
+    seed: int,
+) -> PreTrainedModel:
+    """A student at its start, on the CPU in float32; `table` is its `word_table`.
+
+    With a `vocabulary` its word table holds the kept rows only, and ids are the new ones.
+    """
+    config = student_config(choice, teacher.config, task)
+    full_pad = config.pad_token_id
+    if vocabulary is not None:
+        table = table[vocabulary.kept]
+        config.vocab_size = len(vocabulary.kept)
+        config.pad_token_id = int(vocabulary.new_ids[full_pad])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = cast(PreTrainedModel, AutoModelForSequenceClassification.from_config(config))
+    with torch.no_grad():
+        if isinstance(choice, TeacherLayers):
+            copy_layers(model, teacher, choice.selection)
+        model.get_input_embeddings().weight.copy_(table)
+    return model.float()
+
+
+def selected_layers(selection: str, student_layers: int, teacher_layers: int) -> list[int]:
+    """Which teacher layers (from 0) a student starts from; `even` takes the first, the last and between.
+
+    12 -> 6 gives 0, 2, 4, 7, 9, 11, as DistilBERT's authors took them.
+    """
+    if selection == "first":
+        return list(range(student_layers))
+    if selection == "last":
+        return list(range(teacher_layers - student_layers, teacher_layers))
+    if student_layers == 1:
+        return [teacher_layers - 1]
+    return [round(i * (teacher_layers - 1) / (student_layers - 1)) for i in range(student_layers)]
+
+
+def copy_layers(model: PreTrainedModel, teacher: PreTrainedModel, selection: str) -> None:
+    """Copy the teacher's selected layers, and whatever else has the same name and shape, head included."""
+    prefix = _layer_prefix(teacher)
+    chosen = selected_layers(selection, model.config.num_hidden_layers, teacher.config.num_hidden_layers)
+    source = {k: v.detach().float().cpu() for k, v in teacher.state_dict().items()}
+    for name, tensor in model.state_dict().items():
+        origin = name
+        if prefix is not None and name.startswith(prefix):
+            number, rest = name.removeprefix(prefix).split(".", 1)
+            origin = f"{prefix}{chosen[int(number)]}.{rest}"
+        if origin in source and source[origin].shape == tensor.shape:
+            tensor.copy_(source[origin])
+
+
+def _layer_prefix(model: PreTrainedModel) -> str | None:
+    """`bert.encoder.layer.` or the like; None where layers share their parameters (ALBERT)."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
+            return f"{name}."
+    return None
+
+
+def with_full_vocabulary(
+    model: PreTrainedModel, teacher: PretrainedConfig, table: Tensor, vocabulary: Vocabulary
+) -> PreTrainedModel:
+    """The trained student with all V word embeddings: trained rows where it had them, its start elsewhere."""
+    config = copy.deepcopy(model.config)
+    config.vocab_size = teacher.vocab_size
+    config.pad_token_id = teacher.pad_token_id
+    table = table.clone()
+    table[vocabulary.kept] = model.get_input_embeddings().weight.detach().float().cpu()
+    with torch.random.fork_rng(devices=[]):
+        full = cast(PreTrainedModel, AutoModelForSequenceClassification.from_config(config))
+    word_name = next(
+        name for name, p in full.named_parameters() if p is full.get_input_embeddings().weight
+    )
+    state = {k: v.detach().float().cpu() for k, v in model.state_dict().items()}
+    state[word_name] = table
+    full.load_state_dict(state)
+    return full
+

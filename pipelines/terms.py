@@ -1,0 +1,202 @@
+"""Intermediate terms of a cohort: members with the same choice are computed together.
+
+A group owns what its terms learn (projections, critics) and its mapping's state, stacked per member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+from torch.nn import functional as F
+
+from distiller.pipelines.demand import representation_of
+from distiller.pipelines.mapping import pair_weights, pairs, start_state
+from distiller.pipelines.mutual_information import critic_parameters, mi_alpha_loss
+from distiller.pipelines.objectives import OBJECTIVES, reduce_representation
+from distiller.spaces.config import Intermediate
+from distiller.spaces.intermediate import Emd, MiAlpha
+
+CRITIC_WIDTH = 128
+PROJECTION_DEVIATION = 0.02
+
+PairLoss = Callable[[Tensor, Tensor, Tensor, dict[str, Tensor], Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class TermKind:
+    """What terms must share to be computed together."""
+
+    slot: int
+    objective: str
+    representation: str
+    mapping: str
+    projected: bool
+
+
+def kind_of(term: Intermediate, slot: int, student_width: int, teacher_width: int) -> TermKind:
+    """The kind of a term that is not `none`; a projection is there where one is asked for or widths differ."""
+    assert term.objective != "none"
+    asked = getattr(term, "projection", "none") == "linear"
+    projected = not isinstance(term, MiAlpha) and (asked or student_width != teacher_width)
+    return TermKind(slot, term.objective, representation_of(term), term.mapping.kind, projected)
+
+
+class TermGroup:
+    """The terms of one kind.
+
+    Attributes:
+        members: the students that have a term of this kind, G of them.
+        pairs: P pairs (student layer, teacher layer).
+        parameters: [G, P, ...] leaves with gradients.
+    """
+
+    def __init__(
+        self,
+        kind: TermKind,
+        terms: Mapping[int, Intermediate],
+        seeds: Mapping[int, int],
+        student_layers: int,
+        teacher_layers: int,
+        student_width: int,
+        teacher_width: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ):
+        self.kind = kind
+        self.members = sorted(terms)
+        self.pairs = pairs(kind.mapping, student_layers, teacher_layers)
+        self.state = start_state(kind.mapping, student_layers, teacher_layers, len(terms))
+        chosen = [terms[m] for m in self.members]
+        self.weight = _vector([getattr(t, "weight", 0.0) for t in chosen]).to(device, dtype)
+        self.alpha = _vector([t.alpha if isinstance(t, MiAlpha) else 0.0 for t in chosen]).to(device, dtype)
+        mappings = [getattr(t, "mapping", None) for t in chosen]
+        self.temperature = _vector([m.temperature if isinstance(m, Emd) else 1.0 for m in mappings])
+        starts = [
+            self._start(seeds[m] * 1009 + kind.slot, student_width, teacher_width) for m in self.members
+        ]
+        self.parameters = {
+            name: torch.stack([s[name] for s in starts]).to(device, dtype).requires_grad_()
+            for name in starts[0]
+        }
+        self.loss = _mutual_information if kind.objective == "mi_alpha" else _distance(kind)
+
+    def _start(self, seed: int, student_width: int, teacher_width: int) -> dict[str, Tensor]:
+        """One member's parameters, [P, ...]."""
+        generator = torch.Generator().manual_seed(seed)
+        one: list[dict[str, Tensor]] = []
+        for _ in self.pairs:
+            if self.kind.objective == "mi_alpha":
+                one.append(critic_parameters(student_width, teacher_width, CRITIC_WIDTH, generator))
+            elif self.kind.projected:
+                weight = torch.randn(teacher_width, student_width, generator=generator) * PROJECTION_DEVIATION
+                one.append({"weight": weight, "bias": torch.zeros(teacher_width)})
+            else:
+                one.append({})
+        return {name: torch.stack([p[name] for p in one]) for name in one[0]}
+
+    @property
+    def teacher_layers(self) -> tuple[int, ...]:
+        """The teacher layers that the pairs read, ascending."""
+        return tuple(sorted({t for _, t in self.pairs}))
+
+    def losses(
+        self,
+        student_hidden: Sequence[Tensor],
+        student_mask: Tensor,
+        teacher_hidden: Mapping[tuple[int, str], Tensor],
+        member_stream: Sequence[int],
+    ) -> Tensor:
+        """[G] the weighted loss of each member of the group.
+
+        Args:
+            student_hidden: embeddings first, each [K, B, T, Hs].
+            student_mask: [S, B, T], one for each stream of inputs.
+            teacher_hidden: by (layer, representation), [S, B, H] or [S, B, T, H].
+            member_stream: the stream of each of the K members.
+        """
+        pooled = self.kind.representation != "tokens"
+        streams = [member_stream[m] for m in self.members]
+        shared = len(set(streams)) == 1
+        mask = student_mask[streams[0]] if shared else student_mask[streams]
+        teacher = torch.stack([teacher_hidden[t, self.kind.representation] for _, t in self.pairs], 1)
+        teacher = teacher[streams[0]] if shared else teacher[streams]
+
+        def reduce(hidden: Tensor, seen: Tensor) -> Tensor:
+            return reduce_representation(hidden, seen, self.kind.representation)
+
+        everyone = len(self.members) == student_hidden[0].shape[0]
+        reduced = []
+        for layer, _ in self.pairs:
+            hidden = student_hidden[layer]
+            hidden = (hidden if everyone else hidden[self.members]).to(self.weight.dtype)
+            if len(self.members) == 1:
+                reduced.append(reduce(hidden[0], mask if shared else mask[0])[None])
+            else:
+                reduced.append(vmap(reduce, (0, None if shared else 0))(hidden, mask))
+        student = torch.stack(reduced, 1)
+        seen = torch.ones_like(mask[..., 0]) if pooled else mask
+        costs = self._costs(student, teacher, seen, shared)
+        weights, self.state = pair_weights(self.kind.mapping, costs, self.state, self.temperature)
+        return self.weight * (weights * costs).sum(-1)
+
+    def _costs(self, student: Tensor, teacher: Tensor, mask: Tensor, shared: bool) -> Tensor:
+        """[G, P] from student [G, P, B, …], teacher [P, B, …] or [G, P, B, …], mask [B, …] or [G, B, …]."""
+        if len(self.members) == 1:
+            # One student takes the plain path: vmap over a member axis of one only costs.
+            if not shared:
+                teacher, mask = teacher[0], mask[0]
+            return torch.stack(
+                [
+                    self.loss(
+                        student[0, p], teacher[p], mask, {n: v[0, p] for n, v in self.parameters.items()}, self.alpha[0]
+                    )
+                    for p in range(len(self.pairs))
+                ]
+            )[None]
+        over_pairs = vmap(self.loss, (0, 0, None, 0, None))
+        given = None if shared else 0
+        costs: Tensor = vmap(over_pairs, (0, given, given, 0, 0))(
+            student, teacher, mask, self.parameters, self.alpha
+        )
+        return costs
+
+    def keep(self, members: Sequence[int]) -> bool:
+        """Drop all members but these, which are numbered anew; False where none is left."""
+        rows = [i for i, m in enumerate(self.members) if m in set(members)]
+        self.members = [list(members).index(self.members[i]) for i in rows]
+        if not rows:
+            return False
+        index = torch.tensor(rows)
+        self.weight, self.alpha = self.weight[index], self.alpha[index]
+        self.temperature = self.temperature[index]
+        self.parameters = {n: p.detach()[index].requires_grad_() for n, p in self.parameters.items()}
+        if self.state is not None:
+            self.state = {n: s[index] for n, s in self.state.items()}
+        return True
+
+
+def _vector(values: Sequence[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def _distance(kind: TermKind) -> PairLoss:
+    objective = OBJECTIVES[kind.objective]
+
+    def loss(
+        student: Tensor, teacher: Tensor, mask: Tensor, parameters: dict[str, Tensor], alpha: Tensor
+    ) -> Tensor:
+        if kind.projected:
+            student = F.linear(student, parameters["weight"], parameters["bias"])
+        return objective(student, teacher.to(student.dtype), mask)
+
+    return loss
+
+
+def _mutual_information(
+    student: Tensor, teacher: Tensor, mask: Tensor, parameters: dict[str, Tensor], alpha: Tensor
+) -> Tensor:
+    return mi_alpha_loss(student, teacher.to(student.dtype), parameters, alpha)

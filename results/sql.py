@@ -1,0 +1,70 @@
+"""SQL over the results: one read statement, on the four tables and nothing else."""
+
+import re
+
+import duckdb
+import pyarrow as pa
+from distiller.results.schema import TABLES
+from distiller.results.store import Store
+from distiller.spaces.errors import InputError
+
+_LOCKDOWN = (
+    "SET TimeZone='UTC'",
+    "SET autoinstall_known_extensions=false",
+    "SET autoload_known_extensions=false",
+    "SET temp_directory=''",  # would otherwise spill into the current folder
+    "SET python_enable_replacements=false",
+    "SET python_scan_all_frames=false",
+    "SET enable_external_access=false",
+    "SET lock_configuration=true",
+)
+_EXPLAIN = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*explain\s+(?:analyze\s+)?(?:\([^)]*\)\s*)?(.*)", re.IGNORECASE | re.DOTALL
+)
+_REMEDY = "write one SELECT, WITH, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN over the tables " + ", ".join(TABLES)
+
+
+def query(store: Store, sql: str, sweep: str | None = None) -> pa.Table:
+    """The statement's result. Tables: attempts, trials, epochs, datasets, of one sweep or of all.
+
+    InputError, one line that begins with "SQL:", where the statement fails, is not a single read, or
+    reaches for a file.
+    """
+    with duckdb.connect(":memory:") as connection:
+        _check(connection, sql)
+        # A table that the statement cannot mean is not read; one that is not there fails, never reads empty.
+        named = [name for name in TABLES if re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
+        for name in named or TABLES:
+            connection.register(name, store.read(name, sweep))
+        try:
+            for setting in _LOCKDOWN:
+                connection.execute(setting)
+            result = connection.sql(sql)
+            return result.to_arrow_table()
+        except (duckdb.Error, RuntimeError) as error:
+            raise InputError(_one_line(error)) from error
+
+
+def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        raise InputError(_one_line(error)) from error
+    if len(statements) != 1:
+        raise InputError(f"SQL: {len(statements)} statements where one is expected; {_REMEDY}")
+    kind = statements[0].type
+    if kind == duckdb.StatementType.EXPLAIN:
+        inner = _EXPLAIN.match(statements[0].query)
+        if inner is not None:
+            _check(connection, inner.group(1))
+            return
+    if kind != duckdb.StatementType.SELECT:
+        raise InputError(f"SQL: a {kind.name} statement, results are only read here; {_REMEDY}")
+
+
+def _one_line(error: Exception) -> str:
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    first = lines[0] if lines else type(error).__name__
+    hint = next((line for line in lines[1:] if line.startswith(("Did you mean", "Candidate"))), None)
+    remedy = f"{hint} (tables: {', '.join(TABLES)}; DESCRIBE <table> lists columns)" if hint else _REMEDY
+    return f"SQL: {first}; {remedy}"

@@ -1,0 +1,252 @@
+"""The results store: every worker writes its own rows, every reader trusts only whole ones.
+
+Layout: `<table>/<sweep>/<fragment>.parquet`, `sweeps/<sweep>/<frozen file>` and the marker `store.json`.
+"""
+
+import difflib
+import json
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from distiller.results.files import Files, LocalFiles, open_files
+from distiller.results.fragments import (
+    BadFragmentError,
+    Fragment,
+    Quarantined,
+    decode,
+    encode,
+    fragment_path,
+    unify,
+)
+from distiller.results.schema import STATUSES, TABLES, Extra, Identity, check_name, check_table
+from distiller.spaces.errors import InputError
+
+FORMAT = 1
+_MARKER = "store.json"
+_KIND = "distiller results"
+_CHUNK, _THREADS = 64, 4
+_log = logging.getLogger("distiller.results")
+
+Row = Mapping[str, Any]
+_SORT = {
+    "attempts": ("sweep", "trial_id", "attempt"),
+    "trials": ("sweep", "trial_id"),
+    "epochs": ("sweep", "trial_id", "attempt", "step"),
+    "datasets": ("sweep", "dataset"),
+}
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder or object-store prefix of results; picklable. Get one by `Store.create` or `Store.open`."""
+
+    files: Files
+
+    @property
+    def url(self) -> str:
+        """Absolute path, or the URL it was opened by."""
+        return self.files.url
+
+    @classmethod
+    def create(cls, url: str) -> "Store":
+        """Makes the store or opens it, and proves by a write that it is writable; InputError otherwise."""
+        store = cls(open_files(url))
+        marker = json.dumps({"kind": _KIND, "format": FORMAT}) + "\n"
+        probe = f".probe-{uuid.uuid4().hex}"
+        try:
+            store.files.put_new(_MARKER, marker.encode(), lambda _: True)
+            store.files.put(probe, b"")
+            store.files.remove(probe)
+        except Exception as error:  # a remote filesystem raises whatever its client library does
+            if isinstance(store.files, LocalFiles) and not isinstance(error, OSError):
+                raise
+            raise InputError(
+                f"--store {store.url}: not writable ({_line(error)}); "
+                "pass --store PATH of a folder you may write"
+            ) from error
+        store._check_marker()
+        return store
+
+    @classmethod
+    def open(cls, url: str) -> "Store":
+        """Opens a store that exists; InputError where there is none."""
+        store = cls(open_files(url))
+        store._check_marker()
+        return store
+
+    def _check_marker(self) -> None:
+        try:
+            raw = self.files.read(_MARKER)
+        except Exception as error:
+            if isinstance(self.files, LocalFiles) and not isinstance(error, OSError):
+                raise
+            raise InputError(
+                f"--store {self.url}: not readable ({_line(error)}); "
+                "pass --store PATH of a folder you may read"
+            ) from error
+        remedy = "pass --store PATH of a folder that `distiller launch` wrote"
+        if raw is None:
+            raise InputError(f"--store {self.url}: not a Distiller store (no {_MARKER}); {remedy}")
+        try:
+            marker = json.loads(raw)
+        except ValueError as error:
+            raise InputError(f"--store {self.url}: {_MARKER} is not JSON; {remedy}") from error
+        if not isinstance(marker, dict) or marker.get("kind") != _KIND:
+            raise InputError(f"--store {self.url}: {_MARKER} is not Distiller's; {remedy}")
+        if marker.get("format") != FORMAT:
+            raise InputError(
+                f"--store {self.url}: format {marker.get('format')}, this Distiller reads {FORMAT}; "
+                "use the version of Distiller that wrote it"
+            )
+
+    def write_attempt(self, row: Row) -> bool:
+        """Records the start of an attempt; False where that attempt is recorded already (by another)."""
+        return self._put_new("attempts", row, None)
+
+    def write_epochs(self, rows: Sequence[Row]) -> None:
+        """Replaces the learning curve of one attempt. They count once `write_trial` commits the attempt."""
+        if not rows:
+            return
+        paths = {fragment_path("epochs", row) for row in rows}
+        if len(paths) != 1:
+            raise ValueError(f"epochs: rows of {len(paths)} attempts in one write")
+        self.files.put(paths.pop(), encode("epochs", rows))
+
+    def write_trial(self, row: Row, space_columns: Extra = None) -> bool:
+        """Commits a trial's one terminal row, after its epochs. False, and the first row stays, where the
+        trial has one already. ValueError on a status that is not terminal."""
+        if row.get("status") not in STATUSES:
+            raise ValueError(f"trials: status {row.get('status')!r} is not one of {STATUSES}")
+        return self._put_new("trials", row, space_columns)
+
+    def write_dataset(self, row: Row, extra_schema: Extra = None) -> None:
+        """Writes or replaces the row of a dataset in a sweep."""
+        self.files.put(fragment_path("datasets", row), encode("datasets", [row], extra_schema))
+
+    def _put_new(self, table: str, row: Row, extra: Extra) -> bool:
+        path = fragment_path(table, row)
+
+        def intact(data: bytes) -> bool:
+            try:
+                decode(table, path, data)
+            except BadFragmentError as error:
+                _log.warning("%s: replaced: %s", path, error)
+                return False
+            return True
+
+        return self.files.put_new(path, encode(table, [row], extra), intact)
+
+    def write_text(self, sweep: str, filename: str, text: str) -> None:
+        """Writes `sweeps/<sweep>/<filename>`, whole or not at all."""
+        path = f"sweeps/{check_name('sweep', sweep)}/{check_name('file', filename)}"
+        self.files.put(path, text.encode())
+
+    def read_text(self, sweep: str, filename: str) -> str | None:
+        """Text of `sweeps/<sweep>/<filename>`; None where there is no such file."""
+        raw = self.files.read(f"sweeps/{check_name('sweep', sweep)}/{check_name('file', filename)}")
+        return None if raw is None else raw.decode()
+
+    def sweeps(self) -> list[str]:
+        """Names of all sweeps that have written anything, sorted."""
+        return sorted({name for folder in ("sweeps", *TABLES) for name in self.files.folders(folder)})
+
+    def check_sweep(self, sweep: str) -> str:
+        """The name itself; InputError with the nearest right one where the store has no such sweep."""
+        known = self.sweeps()
+        if sweep not in known:
+            near = difflib.get_close_matches(sweep, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "it has " + (", ".join(known[:10]) or "none yet")
+            raise InputError(f"--sweep {sweep[:120]!r}: no such sweep in {self.url}; {hint}")
+        return sweep
+
+    def read(self, table: str, sweep: str | None = None) -> pa.Table:
+        """All rows of a table, of one sweep or of all; what had to be skipped goes to the log as warnings."""
+        rows, bad = self.read_with_report(table, sweep)
+        for item in bad[:5]:
+            _log.warning("skipped %s: %s", item.path, item.reason)
+        if len(bad) > 5:
+            _log.warning("skipped %d fragments more", len(bad) - 5)
+        return rows
+
+    def read_with_report(
+        self, table: str, sweep: str | None = None, *, committed: bool = True
+    ) -> tuple[pa.Table, list[Quarantined]]:
+        """All rows of a table, sorted by identity, and the fragments that were skipped, with the reason.
+
+        Core columns are always there, space columns where some fragment has them. Epochs are those of
+        attempts that a terminal row names; with `committed=False` also those of running or lost attempts.
+        """
+        check_table(table)
+        if sweep is not None:
+            self.check_sweep(sweep)
+        rows, bad = self._load(table, sweep)
+        if table == "epochs" and committed and rows.num_rows:
+            trials = self._load("trials", sweep, columns=())[0]
+            terminal = set(_keys(trials))
+            rows = rows.filter(pa.array([key in terminal for key in _keys(rows)], pa.bool_()))
+        return rows.sort_by([(name, "ascending") for name in _SORT[table]]), bad
+
+    def finished(self, sweep: str) -> dict[Identity, str]:
+        """Status of every trial of the sweep that has its terminal row."""
+        rows = self._load("trials", check_name("sweep", sweep), columns=("status",))[0]
+        return {_identity(row): row["status"] for row in rows.to_pylist()}
+
+    def unfinished_attempts(self, sweep: str) -> list[dict[str, Any]]:
+        """The latest attempt of every trial of the sweep that has no terminal row, sorted by trial."""
+        done = self.finished(sweep)
+        latest: dict[Identity, dict[str, Any]] = {}
+        for row in self._load("attempts", sweep)[0].sort_by("attempt").to_pylist():
+            if (identity := _identity(row)) not in done:
+                latest[identity] = row
+        return [latest[identity] for identity in sorted(latest)]
+
+    def _load(
+        self, table: str, sweep: str | None, columns: Sequence[str] | None = None
+    ) -> tuple[pa.Table, list[Quarantined]]:
+        sweeps = [sweep] if sweep is not None else self.files.folders(table)
+        paths = [
+            f"{table}/{one}/{name}"
+            for one in sweeps
+            for name in self.files.names(f"{table}/{one}")
+            if name.endswith(".parquet")
+        ]
+
+        def parse(chunk: list[str]) -> list[Fragment | Quarantined]:
+            found = zip(chunk, self.files.read_many(chunk), strict=True)
+            return [_parse(table, path, data, columns) for path, data in found]
+
+        chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            parsed = [got for part in pool.map(parse, chunks) for got in part]
+        rows, clashes = unify(table, [got for got in parsed if isinstance(got, Fragment)], columns)
+        bad = [got for got in parsed if isinstance(got, Quarantined)]
+        return rows, sorted(bad + clashes)
+
+
+def _parse(
+    table: str, path: str, data: bytes | Exception, columns: Sequence[str] | None
+) -> Fragment | Quarantined:
+    if isinstance(data, Exception):
+        return Quarantined(path, f"not readable ({_line(data)})")
+    try:
+        return decode(table, path, data, columns)
+    except BadFragmentError as error:
+        return Quarantined(path, str(error))
+
+
+def _identity(row: Row) -> Identity:
+    return Identity(row["sweep"], row["dataset"], row["config_id"], row["seed"], row["role"])
+
+
+def _keys(rows: pa.Table) -> list[tuple[str, str, int]]:
+    names = ("sweep", "trial_id", "attempt")
+    return list(zip(*(rows.column(name).to_pylist() for name in names), strict=True))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -1,0 +1,29 @@
+"""The teacher and the optimization stage: each one kind of choice, whose parameters are searched."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from distiller.spaces.choice import Choice
+from distiller.spaces.priors import LogUniform, OneOf, Uniform
+
+
+class Teacher(Choice):
+    """A teacher by the name that the sweep's `teachers:` gives it."""
+
+    checkpoint: Annotated[str, Field(min_length=1)] = "teacher"
+
+
+class Optimization(Choice):
+    """AdamW over a fixed number of steps, gradients clipped by norm per student."""
+
+    citation: ClassVar[str] = "Loshchilov & Hutter 2019, AdamW, arXiv 1711.05101"
+    learning_rate: Annotated[float, Field(gt=0, le=1), LogUniform(2e-4, 4e-3)] = 1e-3
+    warmup: Annotated[float, Field(ge=0, le=1), Uniform(0, 0.2)] = 0.1
+    """Share of the budget over which the learning rate rises from 0."""
+    weight_decay: Annotated[float, Field(ge=0, le=1), OneOf(0.0, 0.01, 0.1)] = 0.01
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    batch_size: Annotated[int, Field(ge=2, le=65536), OneOf(32)] = 32
+    max_grad_norm: Annotated[float, Field(gt=0), OneOf(1.0)] = 1.0

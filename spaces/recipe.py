@@ -1,0 +1,51 @@
+"""A recipe: all that is needed to train one student again, as `distiller export` writes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from distiller.spaces.config import PipelineConfig
+from distiller.spaces.datasets import DatasetConfig
+from distiller.spaces.files import parse_yaml, validated, write_yaml
+from distiller.spaces.narrowing import nearest
+from distiller.spaces.sweep import Budget, CacheConfig, Name, TeacherConfig
+
+
+class Recipe(BaseModel):
+    """One config on one dataset with its teachers and budget; `scores` and `provenance` are for reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    """The dataset's name."""
+    dataset: DatasetConfig
+    base: str = "."
+    """The folder that the dataset's and teachers' relative paths start from."""
+    teachers: dict[Name, TeacherConfig] = Field(min_length=1)
+    budget: Budget
+    config: PipelineConfig
+    cache: CacheConfig = CacheConfig()
+    scores: dict[str, Any] = {}
+    provenance: dict[str, Any] = {}
+
+    def to_yaml(self) -> str:
+        """The recipe as a person reads it."""
+        written = self.model_dump(mode="json", exclude_unset=True)
+        written["config"] = self.config.model_dump(mode="json")  # in full: defaults may change
+        return write_yaml(written)
+
+    @model_validator(mode="after")
+    def _check_teachers(self) -> Recipe:
+        for teacher in self.config.teacher:
+            if teacher.checkpoint not in self.teachers:
+                near = nearest(teacher.checkpoint, self.teachers)
+                unknown = f"config.teacher.checkpoint: {teacher.checkpoint!r}"
+                raise ValueError(f"{unknown} is not under teachers:; {near}")
+        return self
+
+
+def parse_recipe(text: str, place: str) -> Recipe:
+    """The recipe in `text`; raises InputError naming what is wrong with it."""
+    return validated(Recipe, parse_yaml(text, place), place)

@@ -1,0 +1,42 @@
+"""The student stage: the architecture, in the teacher's family, and where its parameters start."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from distiller.spaces.choice import Choice
+from distiller.spaces.priors import OneOf
+
+Layers = Annotated[int, Field(ge=1, le=48), OneOf(2, 3, 4, 6)]
+Width = Annotated[int, Field(ge=16, le=4096, multiple_of=16), OneOf(128, 256, 384)]
+
+
+class RandomStart(Choice):
+    """Every parameter drawn at random, as the architecture's own initialiser does."""
+
+    initialization: Literal["random"] = "random"
+    layers: Layers = 2
+    width: Width = 128
+
+
+class SvdEmbeddings(Choice):
+    """Word embeddings reduced from the teacher's to the student's width by SVD, the rest at random."""
+
+    citation: ClassVar[str] = "Eckart & Young 1936, Psychometrika 1(3): best approximation of lower rank"
+    initialization: Literal["svd"] = "svd"
+    layers: Layers = 2
+    width: Width = 128
+
+
+class TeacherLayers(Choice):
+    """The teacher's width, embeddings and some of its layers: first, last, or evenly spaced."""
+
+    citation: ClassVar[str] = "Sanh et al. 2019, DistilBERT, arXiv 1910.01108"
+    initialization: Literal["teacher_layers"] = "teacher_layers"
+    layers: Layers = 2
+    selection: Literal["first", "last", "even"] = "even"
+
+
+Student = Annotated[RandomStart | SvdEmbeddings | TeacherLayers, Field(discriminator="initialization")]

@@ -1,0 +1,236 @@
+"""A sweep as a person writes it: datasets, teachers, space, budget, search and resources in one YAML."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from distiller.spaces.config import STAGES
+from distiller.spaces.datasets import DatasetConfig
+from distiller.spaces.errors import InputError
+from distiller.spaces.files import parse_yaml, read_text, validated
+from distiller.spaces.narrowing import nearest, parse_space
+from distiller.spaces.priors import OneOf
+from distiller.spaces.space import Group, Space, slot_paths
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FineTune(_Strict):
+    """How a teacher that is not fine-tuned yet learns a task: AdamW, linear schedule, best epoch kept."""
+
+    epochs: int = Field(default=5, ge=1, le=1000)
+    learning_rate: float = Field(default=1e-4, gt=0, le=1)
+    batch_size: int = Field(default=32, ge=1)
+    weight_decay: float = Field(default=0.01, ge=0, le=1)
+    warmup: float = Field(default=0.1, ge=0, le=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class TeacherConfig(_Strict):
+    """A teacher checkpoint that `AutoModelForSequenceClassification` loads.
+
+    `model` is a hub name, a local directory (relative to the YAML file), or `package:NAME/inside` for a
+    directory in an installed package. Without `fine_tune` it must already be fine-tuned for the task.
+    """
+
+    model: str = Field(min_length=1)
+    revision: str | None = None
+    fine_tune: FineTune | None = None
+
+    @field_validator("fine_tune", mode="before")
+    @classmethod
+    def _accept_true(cls, written: Any) -> Any:
+        return {} if written is True else None if written is False else written
+
+
+class Budget(_Strict):
+    """What one full run costs, the same for every config."""
+
+    steps: int = Field(default=1000, ge=1)
+    """Optimizer steps; augmented copies do not add to them."""
+
+
+class Asha(_Strict):
+    """Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934) over shares of the budget."""
+
+    reduction: int = Field(default=3, ge=2, le=16)
+    """One trial in `reduction` goes on at each rung."""
+    min_share: float = Field(default=1 / 9, gt=0, lt=1)
+    """The first rung, as a share of the budget; the next ones are `reduction` times higher."""
+
+    def rungs(self, budget_steps: int) -> list[int]:
+        """The steps at which trials are compared, the full budget last."""
+        steps: list[int] = []
+        share = self.min_share
+        while share < 1 - 1e-9:
+            step = max(1, round(share * budget_steps))
+            if step < budget_steps and step not in steps:
+                steps.append(step)
+            share *= self.reduction
+        return [*steps, budget_steps]
+
+
+class Finalists(_Strict):
+    """The best configs of a dataset's search, trained again on new seeds before one is chosen."""
+
+    top: int = Field(default=3, ge=0)
+    seeds: int = Field(default=3, ge=1)
+
+
+class Search(_Strict):
+    """How configs are chosen and how many are tried."""
+
+    trials: int = Field(default=100, ge=1)
+    """Trials per dataset."""
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    startup: int = Field(default=10, ge=1)
+    """Trials drawn from the prior before TPE models what it has seen."""
+    prior_share: float = Field(default=0.2, ge=0, le=1)
+    """Share of trials that TPE leaves to the prior, so that importance has its reference."""
+    grid_levels: int = Field(default=3, ge=1)
+    scheduler: Asha | None = Asha()
+    cohort: int = Field(default=1, ge=1, le=256)
+    """Configs trained at once in one process (worth it on a GPU)."""
+    seed: int = Field(default=0, ge=0)
+    finalists: Finalists = Finalists()
+
+    @field_validator("scheduler", mode="before")
+    @classmethod
+    def _accept_names(cls, written: Any) -> Any:
+        if written == "asha":
+            return {}
+        if written == "none":
+            return None
+        if isinstance(written, dict) and list(written) == ["asha"]:
+            return written["asha"] or {}
+        if isinstance(written, str):
+            raise ValueError("is no scheduler; write asha, none, or {asha: {reduction: 3}}")
+        return written
+
+
+class Resources(_Strict):
+    """What one trial takes of a worker; fractions share a device."""
+
+    cpus: float = Field(default=1, gt=0)
+    gpus: float = Field(default=0, ge=0)
+    max_concurrent: int | None = Field(default=None, ge=1)
+    """Trials at a time; by default as many as the resources carry."""
+
+
+class CacheConfig(_Strict):
+    """Where teachers, their outputs and augmented texts are kept on each node."""
+
+    path: str = "~/.cache/distiller"
+    max_gb: float = Field(default=8.0, gt=0)
+    """Limit for the teacher outputs of one dataset and view; past it hidden states of tokens, then all
+    hidden states, are computed live."""
+
+
+class SweepConfig(_Strict):
+    """The whole file."""
+
+    name: Name
+    datasets: dict[Name, DatasetConfig] = Field(min_length=1)
+    teachers: dict[Name, TeacherConfig] = Field(min_length=1)
+    space: dict[str, Any] = {}
+    space_for: dict[str, dict[str, Any]] = {}
+    """Stages that a dataset searches differently, by dataset."""
+    budget: Budget = Budget()
+    search: Search = Search()
+    resources: Resources = Resources()
+    cache: CacheConfig = CacheConfig()
+
+    @field_validator("space", "space_for", mode="before")
+    @classmethod
+    def _accept_nothing(cls, written: Any) -> Any:
+        return {} if written is None else written
+
+    @model_validator(mode="after")
+    def _check_names(self) -> SweepConfig:
+        for dataset in self.space_for:
+            if dataset not in self.datasets:
+                raise ValueError(f"space_for.{dataset}: no such dataset; {nearest(dataset, self.datasets)}")
+        return self
+
+    def space_of(self, dataset: str) -> Space:
+        """The dataset's space, its teachers named.
+
+        Raises:
+            InputError: a stage, choice, parameter, value or teacher is not right.
+        """
+        written = dict(self.space)
+        for stage, narrowing in self.space_for.get(dataset, {}).items():
+            if stage not in STAGES:
+                raise InputError(f"space_for.{dataset}.{stage}: unknown stage; {nearest(stage, STAGES)}")
+            written[stage] = narrowing
+        parse_space(self.space)
+        written["teacher"] = self._teachers_named(written.get("teacher"))
+        own = self.space_for.get(dataset, {})
+        space = parse_space(written, f"space_for.{dataset}" if own else "space")
+        place = f"space_for.{dataset}" if "teacher" in own else "space"
+        nodes = space.stages["teacher"]
+        for path, node in zip(slot_paths("teacher", nodes), nodes, strict=True):
+            assert isinstance(node, Group)
+            prior = node.children["checkpoint"]
+            assert isinstance(prior, OneOf)
+            for name in prior.values:
+                if name not in self.teachers:
+                    raise InputError(
+                        f"{place}.{path}.checkpoint: {name!r} is not under teachers:; "
+                        f"{nearest(str(name), self.teachers)}"
+                    )
+        return space
+
+    def _teachers_named(self, written: Any) -> Any:
+        """The teacher stage as written, with all of `teachers:` in each slot that names none."""
+        if isinstance(written, dict) and isinstance(written.get("slots"), list):
+            return {**written, "slots": [self._teachers_named(slot) for slot in written["slots"]]}
+        return {"checkpoint": list(self.teachers)} if written in (None, {}) else written
+
+    def rungs(self) -> list[int]:
+        """The steps at which trials report, the full budget last."""
+        scheduler = self.search.scheduler
+        return scheduler.rungs(self.budget.steps) if scheduler else [self.budget.steps]
+
+
+def bundled_sweeps() -> list[str]:
+    """Names of the sweeps that come with the package."""
+    folder = resources.files("distiller.spaces") / "sweeps"
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def sweep_text(name_or_path: str) -> tuple[str, Path]:
+    """The text of a bundled sweep or of a file, and the folder that its relative paths start from."""
+    if name_or_path in bundled_sweeps():
+        text = (resources.files("distiller.spaces") / "sweeps" / f"{name_or_path}.yaml").read_text("utf-8")
+        return text, Path.cwd()
+    path = Path(name_or_path)
+    if not path.exists() and not path.suffix and NAME.fullmatch(name_or_path):
+        near = nearest(name_or_path, bundled_sweeps())
+        raise InputError(f"{name_or_path}: no such file or bundled sweep; {near}")
+    return read_text(path), path.resolve().parent
+
+
+def parse_sweep(text: str, place: str) -> SweepConfig:
+    """The sweep in `text`, its spaces checked too.
+
+    Raises:
+        InputError: one line that names the place in the file and the remedy.
+    """
+    sweep = validated(SweepConfig, parse_yaml(text, place), place)
+    try:
+        for dataset in sweep.datasets:
+            sweep.space_of(dataset)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+    return sweep

@@ -1,0 +1,162 @@
+"""Importance from tables with planted effects: what must be found, and what must not be claimed."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from distiller.results.importance import importance
+from distiller.results.importance.rows import encode
+from distiller.spaces.catalog import full_space
+from distiller.spaces.encoding import Encoding
+from distiller.spaces.errors import InputError
+
+SPACE = full_space()
+OBJECTIVES = {"none": 0.0, "mse": 0.5, "cosine": 0.3, "pkd": 0.6, "mi_alpha": 1.0}
+RUNGS = (1 / 9, 1 / 3, 1.0)
+
+
+def intermediate_effect(config):
+    """0 to 1: by objective, and under it by weight."""
+    if config["intermediate_objective"] == "none":
+        return 0.0
+    place = math.log(config["intermediate_weight"] / 0.01) / math.log(1000)
+    return OBJECTIVES[config["intermediate_objective"]] * (0.3 + 0.7 * place)
+
+
+def planted(trials, seed, effect=0.08, noise=0.02):
+    """Full runs whose score depends on the intermediate stage alone; noise has as much variance."""
+    rng = np.random.default_rng(seed)
+    configs = [SPACE.sample(rng).columns() for _ in range(trials)]
+    table = pd.DataFrame(configs).assign(
+        role="search", origin="prior", status="completed", fidelity=1.0, seed=0
+    )
+    table["score"] = [0.6 + effect * intermediate_effect(c) for c in configs] + noise * rng.normal(
+        size=trials
+    )
+    return table
+
+
+def halved(table, score_at, seed):
+    """The table after asynchronous halving: the best third of those seen so far goes on."""
+    rng = np.random.default_rng(seed)
+    left = np.ones(len(table), dtype=bool)
+    table = table.copy()
+    for share in RUNGS:
+        scores = score_at(table, share) + 0.015 * rng.normal(size=len(table))
+        seen, further = [], np.zeros(len(table), dtype=bool)
+        for i in np.flatnonzero(left):
+            table.loc[i, ["score", "fidelity"]] = scores[i], share
+            seen.append(scores[i])
+            further[i] = scores[i] >= sorted(seen)[-max(1, len(seen) // 3)]
+        left = further
+    return table.assign(status=np.where(table["fidelity"] < 1, "stopped", "completed"))
+
+
+def influential(result):
+    return [s.stage for s in result.stages if s.influential]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_strong_stage_is_found_among_300_trials_and_null_stages_are_not(seed):
+    result = importance(planted(300, seed), SPACE, seed=seed)
+    assert (result.verdict, result.stages[0].stage) == ("ok", "intermediate")
+    assert influential(result) == ["intermediate"]
+    assert result.stages[0].main > 0.7
+    of = {p.path: p.share for p in result.parameters}
+    assert of["intermediate.objective"] > of["intermediate.mse.weight"] > 5 * of["intermediate.mse.mapping"]
+
+
+def test_shares_add_up():
+    result = importance(planted(300, 3), SPACE)
+    assert sum(s.shapley for s in result.stages) == pytest.approx(1)
+    assert sum(s.main for s in result.stages) <= 1 + 1e-9
+    assert all(s.main <= s.shapley + 1e-12 <= s.total + 2e-12 for s in result.stages)
+    for stage in result.stages:
+        parts = [p.share for p in result.parameters if p.stage == stage.stage]
+        assert min(parts) >= 0
+        assert sum(parts) == pytest.approx(stage.main)
+    asked = {d.path for d in SPACE.searched()}
+    assert {p.path for p in result.parameters if p.kind != "interactions"} == asked
+    assert json.loads(json.dumps(result.to_dict())) == result.to_dict()
+
+
+@pytest.mark.parametrize(("trials", "seed"), [(4, 0), (12, 0), (12, 1), (12, 2)])
+def test_a_quickstart_is_too_small_to_tell(trials, seed):
+    table = planted(trials, seed)
+    table = halved(table, lambda t, share: table["score"].to_numpy() + 0.1 * math.log(share), seed)
+    result = importance(table, SPACE, seed=seed, reference=256)
+    assert result.verdict == "cannot tell"
+    assert not influential(result)
+    assert "few" in result.reason or "ran the whole budget" in result.reason
+    assert result.caution
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_noise_alone_is_no_finding(seed):
+    result = importance(planted(300, seed, effect=0.0), SPACE, seed=seed, reference=256)
+    assert result.verdict == "cannot tell"
+    assert not influential(result)
+
+
+def test_what_only_stopped_runs_show_is_not_claimed_of_full_runs():
+    """The learning rate decides early scores, and so who goes on, but does nothing at the full budget."""
+
+    def score_at(table, share):
+        rate = np.log(table["optimization_learning_rate"] / 2e-4) / math.log(20)
+        kept = {1 / 9: 0.2, 1 / 3: 0.6, 1.0: 1.0}[share]
+        early = {1 / 9: 0.15, 1 / 3: 0.06, 1.0: 0.0}[share]
+        return 0.5 + early * rate + kept * 0.08 * table.apply(intermediate_effect, axis=1)
+
+    for seed in (0, 1):
+        result = importance(halved(planted(300, seed), score_at, seed), SPACE, seed=seed, reference=512)
+        assert result.measured_on == "full runs"
+        assert "optimization" not in influential(result)
+        assert next(s.total for s in result.stages if s.stage == "optimization") > 0.2  # the trap is set
+        assert any("optimization" in sentence and "stopped early" in sentence for sentence in result.caution)
+
+
+def test_only_search_rows_with_a_score_count_and_the_answer_repeats():
+    table = planted(40, 0)
+    other = planted(40, 1).assign(role="finalist", score=9.0)
+    failed = planted(5, 2).assign(status="failed", score=np.nan)
+    alone = importance(table, SPACE, reference=256)
+    mixed = importance(pd.concat([table, other, failed], ignore_index=True), SPACE, reference=256)
+    assert (mixed.trials, mixed.failed, mixed.full) == (40, 5, 40)
+    assert (
+        mixed.stages
+        == alone.stages
+        == importance(table.sample(frac=1, axis=1, random_state=0), SPACE, reference=256).stages
+    )
+
+
+def test_noise_share_is_the_pooled_variance_between_seeds():
+    table = planted(30, 0)
+    again = table.head(10).assign(seed=1, score=table["score"] + 0.02)
+    result = importance(pd.concat([table, again], ignore_index=True), SPACE, reference=256)
+    spread = pd.concat([table["score"], again["score"]]).var()
+    assert result.noise_share == pytest.approx(0.02**2 / 2 / spread)
+    assert importance(table.head(5), SPACE).noise_share is None
+
+
+def test_the_table_is_encoded_as_its_configs_are():
+    rng = np.random.default_rng(0)
+    configs = [SPACE.sample(rng) for _ in range(50)]
+    table = pd.DataFrame([c.columns() for c in configs])
+    encoding = Encoding.of(SPACE)
+    np.testing.assert_array_equal(encode(table, encoding), encoding.encode(configs))
+    np.testing.assert_array_equal(encode(table.convert_dtypes(), encoding), encoding.encode(configs))
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "place"),
+    [
+        (planted(12, 0).drop(columns="fidelity"), "trials.fidelity"),
+        (planted(12, 0).drop(columns="intermediate_objective"), "trials.intermediate_objective"),
+        (planted(12, 0).assign(dataset=["a"] * 6 + ["b"] * 6), "trials.dataset"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(spoiled, place):
+    with pytest.raises(InputError, match=rf"^{place}: [^\n]+; [^\n]+$"):
+        importance(spoiled, SPACE)

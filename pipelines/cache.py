@@ -20,6 +20,7 @@ from torch import Tensor
 from distiller.pipelines.content import built_once, content_key
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.objectives import reduce_representation
+from distiller.pipelines.student import takes_types
 from distiller.pipelines.teacher import Teacher, forward
 from distiller.pipelines.tokens import Batch, IntArray, Tokens, by_length
 
@@ -141,7 +142,7 @@ def live_targets(
         if embeddings is None:
             outputs = forward(model, batch.ids, batch.types, batch.mask, **inputs)
         else:
-            if "token_type_ids" in model.forward.__code__.co_varnames:
+            if takes_types(type(model)):
                 inputs["token_type_ids"] = batch.types
             outputs = model(
                 inputs_embeds=embeddings, attention_mask=batch.mask.long(), return_dict=True, **inputs

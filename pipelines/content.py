@@ -32,9 +32,9 @@ def is_complete(folder: Path) -> bool:
     """Whether the folder was finished and its files still have the sizes that they were finished with."""
     try:
         sizes = json.loads((folder / DONE).read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
-    return all(
+    return isinstance(sizes, dict) and all(
         (folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items()
     )
 

@@ -7,6 +7,7 @@ import resource
 import statistics
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,6 +16,16 @@ from transformers import PreTrainedModel
 
 from distiller.pipelines.content import built_once, content_key
 from distiller.pipelines.teacher import forward
+
+@dataclass(frozen=True)
+class StudentCost:
+    """What an architecture costs: parameters as saved, FLOPs of a forward pass on an example of the
+    dataset's mean length, milliseconds of one."""
+
+    parameters: int
+    flops: int
+    latency_ms: float
+
 
 LATENCY_LENGTH = 32
 """Tokens of the one example that latency is measured on."""

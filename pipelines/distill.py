@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from transformers import PreTrainedModel
 
 from distiller.pipelines.cohort import CohortRun, Member, Progress, adaptations
-from distiller.pipelines.cost import PeakMemory, flops_per_example, latency_ms, parameter_count
+from distiller.pipelines.cost import PeakMemory, StudentCost, flops_per_example, latency_ms, parameter_count
 from distiller.pipelines.material import Material
 from distiller.pipelines.student import architecture
 
@@ -68,12 +68,9 @@ class StudentResult:
 
 
 @dataclass(frozen=True)
-class Cost:
+class Cost(StudentCost):
     """What one student of a cohort costs; memory is the cohort's own, beyond what was held before."""
 
-    parameters: int
-    flops: int
-    latency_ms: float
     peak_memory_bytes: int
 
 
@@ -126,17 +123,18 @@ class Distillation:
                 self.results[name].test_metrics = self.material.scored("test", outputs[row])
 
     def cost(self) -> Cost:
-        """What one of the students that are left costs."""
-        model = self.run.student(self.run.names[0])
-        length = round(float(self.material.tokens().lengths.mean()))
+        """What one of the students that are left costs; all but memory is found once per architecture."""
         config = self.run.members[0].config
         name = architecture(config.student, self.material.teacher.model.config)
-        return Cost(
-            parameters=parameter_count(model),
-            flops=flops_per_example(model, length),
-            latency_ms=latency_ms(model.to(self.material.device), name, self.material.cache),
-            peak_memory_bytes=self.memory.extra_bytes,
-        )
+        if name not in self.material.costs:
+            model = self.run.student(self.run.names[0])
+            length = round(float(self.material.tokens().lengths.mean()))
+            self.material.costs[name] = StudentCost(
+                parameters=parameter_count(model),
+                flops=flops_per_example(model, length),
+                latency_ms=latency_ms(model.to(self.material.device), name, self.material.cache),
+            )
+        return Cost(**vars(self.material.costs[name]), peak_memory_bytes=self.memory.extra_bytes)
 
 
 def distill(

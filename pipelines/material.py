@@ -6,22 +6,24 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from distiller.pipelines.cost import StudentCost
 from distiller.pipelines.cache import GIB, TeacherOutputs, cached_outputs
 from distiller.pipelines.data import Dataset, Split, load_dataset
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.metrics import headline, majority_score, score
-from distiller.pipelines.student import word_table
+from distiller.pipelines.student import embedding_width, word_table
 from distiller.pipelines.teacher import Teacher, predict, prepare_teacher, score_scale
 from distiller.pipelines.tokens import Tokens, Vocabulary, tokenize
 from distiller.pipelines.views import ORIGINAL, View, materialise
-from distiller.spaces.config import Student as StudentChoice
 from distiller.spaces.datasets import DatasetConfig
+from distiller.spaces.student import Student as StudentChoice
 from distiller.spaces.student import SvdEmbeddings, TeacherLayers
 from distiller.spaces.sweep import CacheConfig, TeacherConfig
 
@@ -50,9 +52,10 @@ class Material:
     teacher_scores: Mapping[str, dict[str, float]]
     majority_scores: Mapping[str, dict[str, float]]
     held_out: Mapping[str, Tokens]
+    costs: dict[str, StudentCost] = field(default_factory=dict)
     _views: dict[str, Tokens] = field(default_factory=dict)
     _outputs: dict[str, TeacherOutputs] = field(default_factory=dict)
-    _tables: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+    _tables: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -98,20 +101,22 @@ class Material:
             [*(self.tokens(view) for view in views), *self.held_out.values()],
             int(self.teacher.model.config.vocab_size),
             self.teacher.tokenizer.all_special_ids,
+            int(self.teacher.tokenizer.pad_token_id),
         )
 
     def word_table(self, choice: StudentChoice, seed: int) -> Tensor:
         """The student's start for all word embeddings; those that no seed enters are kept."""
-        teacher_table = self.teacher.model.get_input_embeddings().weight.detach().float().cpu()
+        words: torch.nn.Module = self.teacher.model.get_input_embeddings()
+        teacher_table = cast(Tensor, words.weight).detach().float().cpu()
         deviation = float(getattr(self.teacher.model.config, "initializer_range", 0.02))
-        if isinstance(choice, SvdEmbeddings) and choice.width <= teacher_table.shape[1]:
-            key = ("svd", choice.width)
-            if key not in self._tables:
-                self._tables[key] = word_table(choice, teacher_table, deviation, 0)
-            return self._tables[key]
         if isinstance(choice, TeacherLayers):
             return teacher_table
-        return word_table(choice, teacher_table, deviation, seed)
+        width = embedding_width(choice, self.teacher.model.config)
+        if isinstance(choice, SvdEmbeddings) and width <= teacher_table.shape[1]:
+            if width not in self._tables:
+                self._tables[width] = word_table(choice, teacher_table, width, deviation, 0)
+            return self._tables[width]
+        return word_table(choice, teacher_table, width, deviation, seed)
 
     def scored(self, split: str, outputs: npt.NDArray[np.floating]) -> dict[str, float]:
         """All metrics of standardised outputs [N, C] on validation or test."""
@@ -153,10 +158,11 @@ def prepare_material(
         outputs = predict(teacher.model, held_out[split], teacher.tokenizer.pad_token_id)
         teacher_scores[split] = score(task, outputs[:, teacher.order.numpy()], rows.labels)
         majority_scores[split] = majority_score(task, labels, rows.labels)
+    everything = Demand(tuple(range(1, teacher.layers + 1)), ("cls", "mean", "tokens"))
     return Material(
         dataset=dataset,
         teacher=teacher,
-        demand=demand if demand is not None else Demand(tuple(range(1, teacher.layers + 1)), ("cls", "mean", "tokens")),
+        demand=everything if demand is None else demand,
         cache=cache,
         limit_bytes=cache_config.max_gb * GIB,
         max_length=length,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -77,7 +78,7 @@ def gradient_norms(parameters: Sequence[Stacked], members: int) -> Tensor:
     for parameter in parameters:
         gradient = parameter.tensor.grad
         if gradient is not None:
-            squares = squares.index_add(0, parameter.members, gradient.flatten(1).square().sum(1))
+            squares = squares.index_add(0, parameter.members, gradient.square().flatten(1).sum(1))
     return squares.sqrt()
 
 
@@ -104,22 +105,20 @@ class StackedAdamW:
         scales = (self.max_norm / (norms + 1e-6)).clamp(max=1.0)
         correction = 1 - BETAS[0] ** self.steps
         second_correction = math.sqrt(1 - BETAS[1] ** self.steps)
-        tensors = [p.tensor for p in self.parameters]
-        gradients = [
-            _broadcast(scales[p.members], p.tensor) * p.tensor.grad
-            if p.tensor.grad is not None
-            else torch.zeros_like(p.tensor)
-            for p in self.parameters
-        ]
-        torch._foreach_lerp_(self.first, gradients, 1 - BETAS[0])
-        torch._foreach_mul_(self.second, BETAS[1])
-        torch._foreach_addcmul_(self.second, gradients, gradients, 1 - BETAS[1])
-        denominators = torch._foreach_sqrt(self.second)
+        # A parameter that no loss reaches has no gradient: torch's AdamW does not touch it either.
+        reached = [i for i, p in enumerate(self.parameters) if p.tensor.grad is not None]
+        parameters = [self.parameters[i] for i in reached]
+        first, second = [self.first[i] for i in reached], [self.second[i] for i in reached]
+        gradients = [_broadcast(scales[p.members], p.tensor) * cast(Tensor, p.tensor.grad) for p in parameters]
+        torch._foreach_lerp_(first, gradients, 1 - BETAS[0])
+        torch._foreach_mul_(second, BETAS[1])
+        torch._foreach_addcmul_(second, gradients, gradients, 1 - BETAS[1])
+        denominators = torch._foreach_sqrt(second)
         torch._foreach_div_(denominators, second_correction)
         torch._foreach_add_(denominators, EPSILON)
-        updates = torch._foreach_div(self.first, denominators)
-        for parameter, tensor, update in zip(self.parameters, tensors, updates, strict=True):
-            rate = rates[parameter.members]
+        updates = torch._foreach_div(first, denominators)
+        for parameter, update in zip(parameters, updates, strict=True):
+            tensor, rate = parameter.tensor, rates[parameter.members]
             if parameter.decays:
                 tensor.mul_(_broadcast(1 - rate * self.weight_decay[parameter.members], tensor))
             tensor.addcmul_(update, _broadcast(-rate / correction, tensor))

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from distiller.pipelines.prediction import SOFT, hard_cross_entropy, hard_mse
-from distiller.spaces.config import Prediction
-from distiller.spaces.prediction import Kl, LabelsOnly, SoftCrossEntropy
+from distiller.spaces.prediction import Kl, LabelsOnly, Prediction, SoftCrossEntropy
 
 OutputLoss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -77,11 +76,29 @@ class PredictionGroup:
         return bool(rows)
 
 
+def prediction_groups(
+    choices: Sequence[Prediction], regression: bool, device: torch.device, dtype: torch.dtype
+) -> list[PredictionGroup]:
+    """The members of a cohort by prediction loss."""
+    by_loss: dict[str, list[int]] = {}
+    for number, choice in enumerate(choices):
+        by_loss.setdefault(choice.loss, []).append(number)
+    return [
+        PredictionGroup(loss, numbers, [choices[n] for n in numbers], regression, device, dtype)
+        for loss, numbers in by_loss.items()
+    ]
+
+
 def _output_loss(name: str, regression: bool) -> OutputLoss:
     hard_loss = hard_mse if regression else hard_cross_entropy
 
     def loss(
-        student: Tensor, teacher: Tensor, labels: Tensor, labeled: Tensor, hard_weight: Tensor, temperature: Tensor
+        student: Tensor,
+        teacher: Tensor,
+        labels: Tensor,
+        labeled: Tensor,
+        hard_weight: Tensor,
+        temperature: Tensor,
     ) -> tuple[Tensor, Tensor]:
         hard = hard_weight * hard_loss(student, labels, labeled)
         if name == "labels":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,7 +13,8 @@ import yaml
 from transformers import PreTrainedModel
 
 from distiller.pipelines.material import Material
-from distiller.pipelines.teacher import fold_scale
+from distiller.pipelines.student import fold_scale
+from distiller.pipelines.teacher import longest_input
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 
@@ -41,12 +43,12 @@ def save_student(
     A regression's last layer absorbs the scale, so that the student predicts scores in the task's unit.
     """
     check_target(folder)
-    fold_scale(model, material.dataset.task, *material.scale)
-    model.save_pretrained(folder)
-    material.teacher.tokenizer.model_max_length = min(
-        material.teacher.tokenizer.model_max_length, int(model.config.max_position_embeddings)
-    )
-    material.teacher.tokenizer.save_pretrained(folder)
+    saved = copy.deepcopy(model)
+    fold_scale(saved, material.dataset.task, *material.scale)
+    saved.save_pretrained(folder)
+    tokenizer = copy.deepcopy(material.teacher.tokenizer)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, longest_input(saved))
+    tokenizer.save_pretrained(folder)
     (folder / "README.md").write_text(model_card(model, material, config, scores), encoding="utf-8")
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
 from distiller.pipelines.student import Student
@@ -30,31 +33,40 @@ class StackedStudents:
         self.device = device
         self.count = len(models)
         self.fused = True
-        students = [Student(model.train()).to(device) for model in models]
+        students = [Student(model).train().to(device) for model in models]
         self.module = students[0]
         self.buffers: dict[str, Tensor] = {}
         if self.count == 1:
-            self.parameters = dict(self.module.named_parameters())
+            self.parameters: dict[str, Tensor] = dict(self.module.named_parameters())
             return
-        parameters, buffers = stack_module_state(students)  # type: ignore[arg-type]
+        parameters, buffers = stack_module_state(cast(Any, students))
         self.parameters = {name: p.detach().requires_grad_() for name, p in parameters.items()}
         self.buffers = {name: b.detach() for name, b in buffers.items()}
         self.skeleton = copy.deepcopy(students[0]).to("meta")
         self.fused = self._goes_through_vmap()
 
+    @torch.no_grad()
     def _goes_through_vmap(self) -> bool:
+        """Whether inputs of all, and inputs of each, give what the first student gives alone."""
         ids = torch.zeros(2, 3, dtype=torch.int64, device=self.device)
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        mask[1, 2] = False
+        one = (ids, ids, mask)
+        expected = self.module(*one)[0]
         try:
-            self(ids, ids, torch.ones_like(ids, dtype=torch.bool))
-        except (RuntimeError, ValueError, NotImplementedError) as error:
+            shared, own = self(*one), self(*(t.expand(self.count, 2, 3) for t in one))
+        except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             reason = str(error).strip().splitlines()[0]
-            log.warning(
-                "%s does not go through vmap (%s): its cohorts run member by member",
-                type(self.module.model).__name__,
-                reason,
-            )
-            return False
-        return True
+        else:
+            if all(torch.allclose(got[0][0], expected, rtol=1e-3, atol=1e-4) for got in (shared, own)):
+                return True
+            reason = "it gives other outputs there"
+        log.warning(
+            "%s does not go through vmap (%s): its cohorts run member by member",
+            type(self.module.model).__name__,
+            reason,
+        )
+        return False
 
     def __call__(
         self,
@@ -71,22 +83,27 @@ class StackedStudents:
         """
         own = ids.dim() == 3
         inputs = (ids, types, mask, partner, share)
-        if self.count == 1:
+        if not self.stacked:
             plain = [t[0] if own and t is not None else t for t in inputs]
             logits, hidden = self.module(*plain)
             return logits[None], tuple(h[None] for h in hidden)
-        if own:
-            # 2-D masks lead to data-dependent branches in transformers, which vmap refuses.
-            inputs = (ids, types, mask[..., None, None, :], partner, share)
 
-        def run(parameters: dict[str, Tensor], buffers: dict[str, Tensor], *given: Tensor | None) -> object:
-            return functional_call(self.skeleton, (parameters, buffers), given)
+        def run(
+            parameters: dict[str, Tensor], buffers: dict[str, Tensor], *given: Tensor | None
+        ) -> tuple[Tensor, tuple[Tensor, ...]]:
+            result: tuple[Tensor, tuple[Tensor, ...]]
+            result = functional_call(self.skeleton, (parameters, buffers), given)
+            return result
 
         if self.fused:
+            if own:
+                # 2-D masks lead to data-dependent branches in transformers, which vmap refuses.
+                inputs = (ids, types, mask[..., None, None, :], partner, share)
             axes = tuple(None if t is None or not own else 0 for t in inputs)
-            logits, hidden = vmap(run, (0, 0, *axes), randomness="different")(
-                self.parameters, self.buffers, *inputs
-            )
+            with self._attention():
+                logits, hidden = vmap(run, (0, 0, *axes), randomness="different")(
+                    self.parameters, self.buffers, *inputs
+                )
             return logits, tuple(hidden)
         outputs = [
             run(
@@ -96,13 +113,17 @@ class StackedStudents:
             )
             for k in range(self.count)
         ]
-        logits = torch.stack([o[0] for o in outputs])  # type: ignore[index]
-        layers = zip(*(o[1] for o in outputs), strict=True)  # type: ignore[index]
+        logits = torch.stack([o[0] for o in outputs])
+        layers = zip(*(o[1] for o in outputs), strict=True)
         return logits, tuple(torch.stack(layer) for layer in layers)
+
+    def _attention(self) -> AbstractContextManager[None]:
+        # The CPU's flash attention has no batching rule: vmap would loop over the members, and warn.
+        return sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else nullcontext()
 
     def keep(self, members: Sequence[int]) -> None:
         """Drop all students but `members`, numbered as they are now."""
-        if self.count == 1 or list(members) == list(range(self.count)):
+        if list(members) == list(range(self.count)):
             return
         index = torch.tensor(members, device=self.device)
         self.parameters = {n: p.detach()[index].requires_grad_() for n, p in self.parameters.items()}
@@ -111,11 +132,12 @@ class StackedStudents:
 
     def student(self, member: int) -> PreTrainedModel:
         """One student as an ordinary model on the CPU."""
-        module = copy.deepcopy(self.module).cpu()
-        if self.parameters and next(iter(self.parameters.values())).dim() and self.stacked:
-            state = {n: t[member].detach().cpu() for n, t in {**self.parameters, **self.buffers}.items()}
-            module.load_state_dict(state, strict=False)
-        return module.model.eval()
+        module = copy.deepcopy(self.module).cpu().eval()
+        if self.stacked:
+            with torch.no_grad():
+                for name, parameter in module.named_parameters():
+                    parameter.copy_(self.parameters[name][member])
+        return module.model
 
     @property
     def stacked(self) -> bool:

@@ -47,12 +47,13 @@ class StreamBatch:
     share: Tensor | None
     targets: Targets | None
 
-    def lengthened(self, length: int) -> StreamBatch:
+    def lengthened(self, length: int, pad_id: int) -> StreamBatch:
         """The same rows padded to `length` tokens."""
         more = length - self.inputs.ids.shape[1]
         if more == 0:
             return self
-        inputs = Batch(*(F.pad(t, (0, more)) for t in (self.inputs.ids, self.inputs.types, self.inputs.mask)))
+        ids = F.pad(self.inputs.ids, (0, more), value=pad_id)
+        inputs = Batch(ids, F.pad(self.inputs.types, (0, more)), F.pad(self.inputs.mask, (0, more)))
         targets = self.targets
         if targets is not None:
             hidden = {k: F.pad(v, (0, 0, 0, more)) if v.dim() == 3 else v for k, v in targets.hidden.items()}
@@ -93,7 +94,7 @@ class Stream:
         return self.concentration is not None
 
     def batch(self, rows: IntArray, rounds: IntArray, rng: np.random.Generator) -> StreamBatch:
-        """The rows in the view of their round: each row goes through its views in turn, from a start of its own."""
+        """The rows in the view of their round: each goes through its views in turn, from a start of its own."""
         view = (rows * 2654435761 // 128 + rounds) % len(self.views)
         length = max(int(self.tokens[v].lengths[rows[view == v]].max()) for v in np.unique(view))
         pad = self.material.teacher.tokenizer.pad_token_id
@@ -133,21 +134,34 @@ class Stream:
 
     def _targets(self, rows: IntArray, view: IntArray, inputs: Batch, length: int) -> Targets:
         assert self.wanted is not None
-        if self._must_run_live(self.wanted):
-            return self._on_host(live_targets(self.material.teacher, inputs.to(self.material.device), self.wanted, self.precision))
-        if len(self.views) == 1:
-            return self.outputs[0].targets(rows, self.wanted, length)
+        # What is cached in every view is read even where the teacher must run for the rest: what a member
+        # sees may not depend on what its neighbours ask for.
+        cached, missing = self._cached(self.wanted)
         parts = [(v, np.flatnonzero(view == v)) for v in np.unique(view)]
-        order = torch.from_numpy(np.argsort(np.concatenate([at for _, at in parts])))
-        found = [self.outputs[v].targets(rows[at], self.wanted, length) for v, at in parts]
-        return Targets(
-            torch.cat([t.logits for t in found])[order],
-            {key: torch.cat([t.hidden[key] for t in found])[order] for key in found[0].hidden},
-        )
+        found = [self.outputs[v].targets(rows[at], cached, length) for v, at in parts]
+        targets = found[0]
+        if len(parts) > 1:
+            order = torch.from_numpy(np.argsort(np.concatenate([at for _, at in parts])))
+            targets = Targets(
+                torch.cat([t.logits for t in found])[order],
+                {key: torch.cat([t.hidden[key] for t in found])[order] for key in found[0].hidden},
+            )
+        if not missing.layers:
+            return targets
+        batch = inputs.to(self.material.device)
+        live = self._on_host(live_targets(self.material.teacher, batch, missing, self.precision))
+        return Targets(targets.logits, {**live.hidden, **targets.hidden})
 
-    def _must_run_live(self, wanted: Demand) -> bool:
-        there = self.outputs[0].demand
-        return not (set(wanted.layers) <= set(there.layers) and set(wanted.representations) <= set(there.representations))
+    def _cached(self, wanted: Demand) -> tuple[Demand, Demand]:
+        """What of a demand the cache holds in all views, and what else the teacher must be asked."""
+        held = [o.demand for o in self.outputs]
+        layers = tuple(n for n in wanted.layers if all(n in h.layers for h in held))
+        kinds = tuple(r for r in wanted.representations if all(r in h.representations for h in held))
+        if (layers, kinds) == (wanted.layers, wanted.representations):
+            return wanted, Demand()
+        if not layers or not kinds:
+            return Demand(), wanted
+        return Demand(layers, kinds), wanted
 
     def _with_mixtures(
         self, targets: Targets, inputs: Batch, mixed: Batch, partner: Tensor, share: Tensor
@@ -160,7 +174,9 @@ class Stream:
         own = share[half, None, None].to(model.device)
         embeddings = own * words[half] + (1 - own) * words[partner[half]]
         batch = Batch(mixed.ids[half], mixed.types[half], mixed.mask[half]).to(model.device)
-        live = self._on_host(live_targets(self.material.teacher, batch, self.wanted, self.precision, embeddings))
+        live = self._on_host(
+            live_targets(self.material.teacher, batch, self.wanted, self.precision, embeddings)
+        )
         return Targets(
             torch.cat([targets.logits[: half.start], live.logits]),
             {
@@ -172,3 +188,31 @@ class Stream:
     @staticmethod
     def _on_host(targets: Targets) -> Targets:
         return Targets(targets.logits.cpu(), {k: v.cpu() for k, v in targets.hidden.items()})
+
+
+def student_inputs(
+    batches: Sequence[StreamBatch], member_stream: Sequence[int], new_ids: Tensor
+) -> tuple[Batch, Tensor | None, Tensor | None]:
+    """Inputs, mixing partners and shares of K students, from equally long batches of S streams.
+
+    One stream gives [B, T] for all, several give [K, B, T]. `new_ids` [V] renumbers the vocabulary.
+    """
+    if len(batches) == 1:
+        only = batches[0]
+        inputs = Batch(new_ids[only.inputs.ids], only.inputs.types, only.inputs.mask)
+        return inputs, only.partner, only.share
+    own = [batches[s] for s in member_stream]
+    inputs = Batch(
+        new_ids[torch.stack([b.inputs.ids for b in own])],
+        torch.stack([b.inputs.types for b in own]),
+        torch.stack([b.inputs.mask for b in own]),
+    )
+    if all(b.share is None for b in batches):
+        return inputs, None, None
+    size, device = inputs.ids.shape[1], inputs.ids.device
+    partner, share = torch.arange(size, device=device), torch.ones(size, device=device)
+    return (
+        inputs,
+        torch.stack([partner if b.partner is None else b.partner for b in own]),
+        torch.stack([share if b.share is None else b.share for b in own]),
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
@@ -11,9 +13,9 @@ from transformers import AutoModelForSequenceClassification, PretrainedConfig, P
 
 from distiller.pipelines.data import Task
 from distiller.pipelines.tokens import Vocabulary
-from distiller.spaces.config import Student as StudentChoice
 from distiller.spaces.errors import InputError
 from distiller.spaces.student import RandomStart, TeacherLayers
+from distiller.spaces.student import Student as StudentChoice
 
 HEAD_WIDTH = 64
 """Width of an attention head, as in BERT."""
@@ -43,20 +45,31 @@ def student_config(choice: StudentChoice, teacher: PretrainedConfig, task: Task)
                 f"student.layers: {choice.layers} layers cannot start from a teacher of "
                 f"{teacher.num_hidden_layers}; ask for at most that many"
             )
-    else:
-        config.intermediate_size = width * round(teacher.intermediate_size / teacher.hidden_size)
+    elif width != teacher.hidden_size:
+        inner = "hidden_dim" if teacher.model_type == "distilbert" else "intermediate_size"
+        setattr(config, inner, max(1, round(width * getattr(teacher, inner) / teacher.hidden_size)))
         config.hidden_size = width
         config.num_attention_heads = next(
             heads for heads in range(max(1, width // HEAD_WIDTH), 0, -1) if width % heads == 0
         )
-        if getattr(config, "embedding_size", None) == teacher.hidden_size:
-            config.embedding_size = width
+        if hasattr(config, "embedding_size"):
+            config.embedding_size = embedding_width(choice, teacher)
+        if hasattr(config, "pooler_hidden_size"):  # DeBERTa writes its width twice
+            config.pooler_hidden_size = width
     config.num_hidden_layers = choice.layers
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
-        if getattr(config, name, None) is not None:
+    if getattr(config, "layer_types", None):  # ModernBERT lists its layers' kinds
+        config.layer_types = config.layer_types[: choice.layers]
+    for name, value in config.to_dict().items():
+        if isinstance(value, float) and ("dropout" in name or name.endswith("drop")):
             setattr(config, name, 0.0)
     name_the_labels(config, task)
     return config
+
+
+def embedding_width(choice: StudentChoice, teacher: PretrainedConfig) -> int:
+    """The width of a student's word table: its own width, or the teacher's where that is factorised too."""
+    factorised = int(getattr(teacher, "embedding_size", teacher.hidden_size))
+    return width_of(choice, teacher) if factorised == teacher.hidden_size else factorised
 
 
 def name_the_labels(config: PretrainedConfig, task: Task) -> None:
@@ -70,7 +83,9 @@ def name_the_labels(config: PretrainedConfig, task: Task) -> None:
         config.problem_type = "single_label_classification"
 
 
-def word_table(choice: StudentChoice, teacher_table: Tensor, deviation: float, seed: int) -> Tensor:
+def word_table(
+    choice: StudentChoice, teacher_table: Tensor, width: int, deviation: float, seed: int
+) -> Tensor:
     """The student's start for all V word embeddings, [V, width]; the same for every task and process.
 
     For SVD, the teacher's table [V, H], centred, in the coordinates of its first `width` principal
@@ -81,18 +96,24 @@ def word_table(choice: StudentChoice, teacher_table: Tensor, deviation: float, s
     generator = torch.Generator().manual_seed(seed)
     vocabulary, teacher_width = teacher_table.shape
     if isinstance(choice, RandomStart):
-        return torch.randn(vocabulary, choice.width, generator=generator) * deviation
+        return torch.randn(vocabulary, width, generator=generator) * deviation
     centred = teacher_table.double() - teacher_table.double().mean(0)
     _, directions = torch.linalg.eigh(centred.T @ centred)
-    kept = directions.flip(1)[:, : min(choice.width, teacher_width)]
+    kept = directions.flip(1)[:, : min(width, teacher_width)]
     # eigh leaves each direction's sign open; fix it, or students would differ between machines.
     kept = kept * torch.where(kept.gather(0, kept.abs().argmax(0, keepdim=True)) < 0, -1.0, 1.0)
     reduced = centred @ kept
     reduced = (reduced * (teacher_table.double().std() / reduced.std())).float()
-    if choice.width > teacher_width:
-        more = torch.randn(vocabulary, choice.width - teacher_width, generator=generator) * deviation
+    if width > teacher_width:
+        more = torch.randn(vocabulary, width - teacher_width, generator=generator) * deviation
         reduced = torch.cat([reduced, more], 1)
     return reduced
+
+
+@lru_cache
+def takes_types(model: type[PreTrainedModel]) -> bool:
+    """Whether a model class takes segment ids (by signature: its `forward` is wrapped by decorators)."""
+    return "token_type_ids" in inspect.signature(model.forward).parameters
 
 
 class Student(nn.Module):
@@ -101,7 +122,7 @@ class Student(nn.Module):
     def __init__(self, model: PreTrainedModel):
         super().__init__()
         self.model = model
-        self.takes_types = "token_type_ids" in model.forward.__code__.co_varnames
+        self.takes_types = takes_types(type(model))
 
     def forward(
         self,
@@ -117,7 +138,7 @@ class Student(nn.Module):
             ids, types, mask: [B, T]; the mask may be [B, 1, 1, T] too.
             partner, share: for mixup, the row that each row is mixed with [B] and its own share [B].
         """
-        inputs: dict[str, Any] = {"attention_mask": mask}
+        inputs: dict[str, Any] = {"attention_mask": mask.long() if mask.dim() == 2 else self._expanded(mask)}
         if self.takes_types:
             inputs["token_type_ids"] = types
         if partner is None or share is None:
@@ -128,6 +149,16 @@ class Student(nn.Module):
             inputs["inputs_embeds"] = share * words + (1 - share) * words[partner]
         outputs = self.model(**inputs, output_hidden_states=True, return_dict=True)
         return outputs.logits, tuple(outputs.hidden_states)
+
+    def _expanded(self, mask: Tensor) -> Tensor | dict[str, Tensor]:
+        """What attention layers make of a mask themselves, which they take as it is: [B, 1, 1, T] bool."""
+        config = self.model.config
+        kinds = set(getattr(config, "layer_types", None) or [])
+        if "sliding_attention" not in kinds:
+            return mask
+        place = torch.arange(mask.shape[-1], device=mask.device)
+        near = (place[:, None] - place).abs() <= config.sliding_window
+        return {"full_attention": mask, "sliding_attention": mask & near}
 
 
 def build_model(
@@ -143,19 +174,30 @@ def build_model(
     With a `vocabulary` its word table holds the kept rows only, and ids are the new ones.
     """
     config = student_config(choice, teacher.config, task)
-    full_pad = config.pad_token_id
-    if vocabulary is not None:
-        table = table[vocabulary.kept]
-        config.vocab_size = len(vocabulary.kept)
-        config.pad_token_id = int(vocabulary.new_ids[full_pad])
+    # A table just large enough: what is drawn for the other parameters must not depend on the vocabulary.
+    config.vocab_size = (config.pad_token_id or 0) + 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = cast(PreTrainedModel, AutoModelForSequenceClassification.from_config(config))
-    with torch.no_grad():
-        if isinstance(choice, TeacherLayers):
-            copy_layers(model, teacher, choice.selection)
-        model.get_input_embeddings().weight.copy_(table)
-    return model.float()
+        model = cast(PreTrainedModel, AutoModelForSequenceClassification.from_config(config)).float()
+    if isinstance(choice, TeacherLayers):
+        copy_layers(model, teacher, choice.selection)
+    pad = config.pad_token_id
+    if vocabulary is None:
+        set_words(model, table, pad)
+    else:
+        set_words(model, table[vocabulary.kept], None if pad is None else int(vocabulary.new_ids[pad]))
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+def set_words(model: PreTrainedModel, table: Tensor, pad_id: int | None) -> None:
+    """Give a model the word embeddings `table` [V, width], with padding at `pad_id`."""
+    # No padding_idx, which vmap does not heed: only mixtures can see padding, and there it may learn.
+    model.set_input_embeddings(nn.Embedding.from_pretrained(table.clone(), freeze=False))
+    model.config.vocab_size = len(table)
+    model.config.pad_token_id = pad_id
 
 
 def selected_layers(selection: str, student_layers: int, teacher_layers: int) -> list[int]:
@@ -172,6 +214,7 @@ def selected_layers(selection: str, student_layers: int, teacher_layers: int) ->
     return [round(i * (teacher_layers - 1) / (student_layers - 1)) for i in range(student_layers)]
 
 
+@torch.no_grad()
 def copy_layers(model: PreTrainedModel, teacher: PreTrainedModel, selection: str) -> None:
     """Copy the teacher's selected layers, and whatever else has the same name and shape, head included."""
     prefix = _layer_prefix(teacher)
@@ -198,18 +241,34 @@ def with_full_vocabulary(
     model: PreTrainedModel, teacher: PretrainedConfig, table: Tensor, vocabulary: Vocabulary
 ) -> PreTrainedModel:
     """The trained student with all V word embeddings: trained rows where it had them, its start elsewhere."""
-    config = copy.deepcopy(model.config)
-    config.vocab_size = teacher.vocab_size
-    config.pad_token_id = teacher.pad_token_id
+    full = copy.deepcopy(model).float().cpu()
     table = table.clone()
-    table[vocabulary.kept] = model.get_input_embeddings().weight.detach().float().cpu()
-    with torch.random.fork_rng(devices=[]):
-        full = cast(PreTrainedModel, AutoModelForSequenceClassification.from_config(config))
-    word_name = next(
-        name for name, p in full.named_parameters() if p is full.get_input_embeddings().weight
-    )
-    state = {k: v.detach().float().cpu() for k, v in model.state_dict().items()}
-    state[word_name] = table
-    full.load_state_dict(state)
+    table[vocabulary.kept] = full.get_input_embeddings().weight.detach()
+    set_words(full, table, teacher.pad_token_id)
     return full
 
+
+def output_layer(model: PreTrainedModel) -> nn.Linear:
+    """The last linear layer of a classifier: the one that gives its outputs."""
+    outputs = int(model.config.num_labels)
+    return [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == outputs][-1]
+
+
+@torch.no_grad()
+def fold_scale(model: PreTrainedModel, task: Task, mean: float, deviation: float) -> None:
+    """Make a model that predicts standardised scores predict scores: its last layer absorbs the scale."""
+    if task.kind == "regression":
+        layer = output_layer(model)
+        layer.weight.mul_(deviation)
+        layer.bias.mul_(deviation).add_(mean)
+
+
+@torch.no_grad()
+def align_head(
+    model: PreTrainedModel, task: Task, order: Tensor, mean: float, deviation: float
+) -> None:
+    """Turn a head copied from a teacher into a student's: classes in the task's order, standardised scores."""
+    fold_scale(model, task, -mean / deviation, 1 / deviation)
+    layer = output_layer(model)
+    layer.weight.copy_(layer.weight[order])
+    layer.bias.copy_(layer.bias[order])

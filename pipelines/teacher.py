@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,7 +22,7 @@ from distiller.pipelines.content import built_once, content_key, file_digest
 from distiller.pipelines.data import Dataset, Task
 from distiller.pipelines.metrics import headline, score
 from distiller.pipelines.optimizer import learning_rates
-from distiller.pipelines.student import name_the_labels
+from distiller.pipelines.student import fold_scale, name_the_labels, takes_types
 from distiller.pipelines.tokens import Tokens, by_length, tokenize, training_batches
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import FineTune, TeacherConfig
@@ -65,7 +67,7 @@ def prepare_teacher(
     place = f"teachers.{name}.model"
     source = _located(config.model, base, place)
     if config.fine_tune is None:
-        return _load(name, source, config.revision, dataset.task, device, place)
+        return _load(name, source, config.revision, dataset.task, device, place, max_length)
     fingerprint = weights_fingerprint(source, config.revision, place)
     settings = config.fine_tune
     key = content_key(
@@ -82,7 +84,7 @@ def prepare_teacher(
         fine_tune(source, config.revision, dataset, settings, max_length, device, place).save(folder)
 
     folder = built_once(cache / "teachers" / key, build)
-    return _load(name, str(folder), None, dataset.task, device, place)
+    return _load(name, str(folder), None, dataset.task, device, place, max_length)
 
 
 def _located(model: str, base: Path, place: str) -> str:
@@ -123,8 +125,35 @@ def _from_pretrained(kind: Any, source: str, revision: str | None, place: str, *
         ) from error
 
 
+def load_tokenizer(source: str, revision: str | None, place: str) -> Any:
+    """A checkpoint's tokenizer.
+
+    Raises:
+        InputError: it is missing, or it has no padding token.
+    """
+    tokenizer = _from_pretrained(AutoTokenizer, source, revision, place)
+    if tokenizer.pad_token_id is None:
+        raise InputError(f"{place}: the tokenizer of {source!r} has no pad token; set one and save it again")
+    return tokenizer
+
+
+def check_length(model: PreTrainedModel, max_length: int, place: str) -> None:
+    """Raise InputError where a dataset's texts may be longer than the teacher can read."""
+    if max_length > longest_input(model):
+        raise InputError(
+            f"{place}: the teacher reads at most {longest_input(model)} tokens, the dataset's max_length is "
+            f"{max_length}; lower max_length"
+        )
+
+
 def _load(
-    name: str, source: str, revision: str | None, task: Task, device: torch.device, place: str
+    name: str,
+    source: str,
+    revision: str | None,
+    task: Task,
+    device: torch.device,
+    place: str,
+    max_length: int,
 ) -> Teacher:
     config = _from_pretrained(AutoConfig, source, revision, place)
     if config.num_labels != task.outputs:
@@ -136,8 +165,9 @@ def _load(
     model = _from_pretrained(
         AutoModelForSequenceClassification, source, revision, place, use_safetensors=True, dtype=torch.float32
     )
+    check_length(model, max_length, place)
     model = model.to(device).eval().requires_grad_(False)
-    tokenizer = _from_pretrained(AutoTokenizer, source, revision, place)
+    tokenizer = load_tokenizer(source, revision, place)
     order = label_order(config, task, place)
     return Teacher(name, model, tokenizer, weights_fingerprint(source, revision, place), source, order)
 
@@ -168,7 +198,7 @@ class _FineTuned:
     tokenizer: Any
 
     def save(self, folder: Path) -> None:
-        self.model.save_pretrained(folder, safe_serialization=True)
+        self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 
@@ -186,10 +216,10 @@ def fine_tune(
     A regression learns standardised scores; the scale is folded into its last layer afterwards.
     """
     task = dataset.task
-    tokenizer = _from_pretrained(AutoTokenizer, source, revision, place)
+    tokenizer = load_tokenizer(source, revision, place)
     config = _from_pretrained(AutoConfig, source, revision, place)
     name_the_labels(config, task)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         model = cast(
             PreTrainedModel,
@@ -204,19 +234,28 @@ def fine_tune(
                 ignore_mismatched_sizes=True,
             ),
         )
+        check_length(model, max_length, place)
         train, validation = dataset.splits["train"], dataset.splits["validation"]
         assert train.labels is not None
         assert validation.labels is not None
-        model.to(device)
+        cast(torch.nn.Module, model).to(device)
         rows = tokenize(tokenizer, train.text_a, train.text_b, max_length)
         held_out = tokenize(tokenizer, validation.text_a, validation.text_b, max_length)
         mean, deviation = score_scale(task, train.labels)
         labels = torch.from_numpy((train.labels - mean) / deviation if task.kind == "regression" else train.labels)
         best_score, best_state = -np.inf, {}
-        for epoch_score in _epochs(model, rows, labels, held_out, validation.labels, task, settings, tokenizer, (mean, deviation)):
-            if epoch_score > best_score:
-                best_score = epoch_score
-                best_state = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+        scale = (mean, deviation)
+        epochs = _epochs(model, rows, labels, held_out, validation.labels, task, settings, tokenizer, scale)
+        try:
+            for epoch_score in epochs:
+                if epoch_score > best_score:
+                    best_score = epoch_score
+                    best_state = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+        except FloatingPointError as error:
+            raise InputError(
+                f"{place}: fine-tuning diverged ({error}); lower fine_tune.learning_rate "
+                f"({settings.learning_rate})"
+            ) from None
     model.load_state_dict(best_state)
     fold_scale(model.cpu(), task, mean, deviation)
     return _FineTuned(model, tokenizer)
@@ -232,7 +271,8 @@ def _epochs(
     settings: FineTune,
     tokenizer: Any,
     scale: tuple[float, float],
-) -> Any:
+) -> Iterator[float]:
+    """The validation score after each epoch."""
     device = model.device
     size = min(settings.batch_size, len(rows))
     per_epoch = max(1, len(rows) // size)
@@ -254,27 +294,28 @@ def _epochs(
             else F.cross_entropy(logits, wanted)
         )
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if (step + 1) % per_epoch == 0:
             outputs = predict(model, held_out, tokenizer.pad_token_id)
-            scored = score(task, outputs * scale[1] + scale[0] if task.kind == "regression" else outputs, held_out_labels)
-            yield headline(task, scored)
+            yield headline(task, score(task, outputs * scale[1] + scale[0], held_out_labels))
 
 
 def forward(model: PreTrainedModel, ids: Tensor, types: Tensor, mask: Tensor, **options: Any) -> Any:
     """A model's outputs on a padded batch, segment ids given only to models that take them."""
-    if "token_type_ids" in model.forward.__code__.co_varnames:
+    if takes_types(type(model)):
         options["token_type_ids"] = types
     return model(input_ids=ids, attention_mask=mask.long(), return_dict=True, **options)
 
 
 @torch.no_grad()
-def predict(model: PreTrainedModel, rows: Tokens, pad_id: int, batch_size: int = 64) -> Any:
+def predict(
+    model: PreTrainedModel, rows: Tokens, pad_id: int, batch_size: int = 64
+) -> npt.NDArray[np.float32]:
     """Logits [N, C] as float32 numpy, in evaluation mode."""
-    model.eval()
-    outputs = np.empty((len(rows), model.config.num_labels), np.float32)
+    cast(torch.nn.Module, model).eval()
+    outputs = np.empty((len(rows), int(model.config.num_labels)), np.float32)
     for picked in by_length(rows.lengths, batch_size):
         batch = rows.padded(picked, pad_id).to(model.device)
         outputs[picked] = forward(model, batch.ids, batch.types, batch.mask).logits.float().cpu().numpy()
@@ -288,11 +329,10 @@ def score_scale(task: Task, labels: Any) -> tuple[float, float]:
     return float(np.mean(labels)), float(np.std(labels))
 
 
-def fold_scale(model: PreTrainedModel, task: Task, mean: float, deviation: float) -> None:
-    """Make a model that predicts standardised scores predict scores: its last linear layer absorbs the scale."""
-    if task.kind != "regression":
-        return
-    last = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m.out_features == 1][-1]
-    with torch.no_grad():
-        last.weight.mul_(deviation)
-        last.bias.mul_(deviation).add_(mean)
+def longest_input(model: PreTrainedModel) -> int:
+    """How many tokens a model can read; RoBERTa's kin spend their first positions on padding."""
+    positions = int(getattr(model.config, "max_position_embeddings", None) or 1_000_000)
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            return positions - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return positions

@@ -17,8 +17,8 @@ from distiller.pipelines.demand import representation_of
 from distiller.pipelines.mapping import pair_weights, pairs, start_state
 from distiller.pipelines.mutual_information import critic_parameters, mi_alpha_loss
 from distiller.pipelines.objectives import OBJECTIVES, reduce_representation
-from distiller.spaces.config import Intermediate
-from distiller.spaces.intermediate import Emd, MiAlpha
+from distiller.spaces.config import PipelineConfig
+from distiller.spaces.intermediate import Emd, Intermediate, MiAlpha, NoIntermediate
 
 CRITIC_WIDTH = 128
 PROJECTION_DEVIATION = 0.02
@@ -152,7 +152,11 @@ class TermGroup:
             return torch.stack(
                 [
                     self.loss(
-                        student[0, p], teacher[p], mask, {n: v[0, p] for n, v in self.parameters.items()}, self.alpha[0]
+                        student[0, p],
+                        teacher[p],
+                        mask,
+                        {n: v[0, p] for n, v in self.parameters.items()},
+                        self.alpha[0],
                     )
                     for p in range(len(self.pairs))
                 ]
@@ -177,6 +181,37 @@ class TermGroup:
         if self.state is not None:
             self.state = {n: s[index] for n, s in self.state.items()}
         return True
+
+
+def term_groups(
+    configs: Sequence[PipelineConfig],
+    seeds: Sequence[int],
+    student_width: int,
+    teacher_layers: int,
+    teacher_width: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> list[TermGroup]:
+    """The terms of a cohort's configs, by kind."""
+    kinds: dict[TermKind, dict[int, Intermediate]] = {}
+    for number, config in enumerate(configs):
+        for slot, term in enumerate(config.intermediate, 1):
+            if not isinstance(term, NoIntermediate):
+                kinds.setdefault(kind_of(term, slot, student_width, teacher_width), {})[number] = term
+    return [
+        TermGroup(
+            kind,
+            terms,
+            {number: seeds[number] for number in terms},
+            configs[0].student.layers,
+            teacher_layers,
+            student_width,
+            teacher_width,
+            device,
+            dtype,
+        )
+        for kind, terms in kinds.items()
+    ]
 
 
 def _vector(values: Sequence[float]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,7 +94,7 @@ class Vocabulary:
     """The token ids that a dataset can contain, numbered anew, so that only their rows are trained.
 
     Attributes:
-        kept: [v] the old ids, ascending.
+        kept: [v] the old ids by new id: ascending, but for padding (see `of`).
         new_ids: [V] the new id of each old id, -1 where it is not kept.
     """
 
@@ -101,9 +102,18 @@ class Vocabulary:
     new_ids: Tensor
 
     @classmethod
-    def of(cls, tokens: Sequence[Tokens], vocabulary_size: int, special: Sequence[int]) -> Vocabulary:
-        """The vocabulary of `tokens` and the special ids."""
-        kept = torch.unique(torch.cat([torch.tensor(list(special), dtype=torch.int64), *(t.ids for t in tokens)]))
+    def of(
+        cls, tokens: Sequence[Tokens], vocabulary_size: int, special: Sequence[int], pad_id: int
+    ) -> Vocabulary:
+        """The vocabulary of `tokens`, the special ids and padding.
+
+        Padding keeps its id wherever that is below v: RoBERTa counts positions from it.
+        """
+        always = torch.tensor([*special, pad_id], dtype=torch.int64)
+        kept = torch.unique(torch.cat([always, *(t.ids for t in tokens)]))
+        if pad_id < len(kept):
+            others = kept[kept != pad_id]
+            kept = torch.cat([others[:pad_id], always[-1:], others[pad_id:]])
         new_ids = torch.full((vocabulary_size,), -1, dtype=torch.int64)
         new_ids[kept] = torch.arange(len(kept))
         return cls(kept, new_ids)
@@ -125,20 +135,28 @@ def training_batches(
 ) -> Iterator[tuple[IntArray, IntArray]]:
     """Endless batches of row numbers and of how often each row was drawn before (its round).
 
-    Rows come in passes over a fresh permutation; inside windows of `window` batches they are sorted by
-    length, so that a batch holds rows of like length, and the window's batches are shuffled.
+    Every pass over the rows is a fresh permutation, cut into windows of `window` batches; inside a window
+    rows are sorted by length, so that a batch holds rows of like length, and the batches are shuffled.
+    What a pass leaves over opens the next one. No batch holds a row twice, unless there are fewer rows
+    than a batch takes.
     """
+    if len(lengths) == 0:
+        raise ValueError("no rows to draw batches from")
     rng = np.random.Generator(np.random.PCG64(seed))
-    rows = np.empty(0, dtype=np.int64)
-    rounds = np.empty(0, dtype=np.int64)
-    passes = 0
-    while True:
-        while len(rows) < window * batch_size:
-            rows = np.concatenate([rows, rng.permutation(len(lengths))])
-            rounds = np.concatenate([rounds, np.full(len(lengths), passes)])
-            passes += 1
-        head, rows = rows[: window * batch_size], rows[window * batch_size :]
-        head_rounds, rounds = rounds[: window * batch_size], rounds[window * batch_size :]
-        order = np.argsort(lengths[head], kind="stable").reshape(window, batch_size)
-        for batch in rng.permutation(window):
-            yield head[order[batch]], head_rounds[order[batch]]
+    rows = rounds = np.empty(0, dtype=np.int64)
+    for passes in itertools.count():
+        drawn = rng.permutation(len(lengths))
+        late = np.isin(drawn, rows)  # left over from the last pass, so they open this one: not again so soon
+        drawn = np.concatenate([drawn[~late], drawn[late]])
+        opening = batch_size if len(rows) else 0
+        rows = np.concatenate([rows, drawn])
+        rounds = np.concatenate([rounds, np.full(len(drawn), passes)])
+        whole = len(rows) - len(rows) % batch_size
+        if opening and whole:
+            yield rows[:opening], rounds[:opening]
+        for start in range(opening, whole, window * batch_size):
+            inside = slice(start, min(start + window * batch_size, whole))
+            order = np.argsort(lengths[rows[inside]], kind="stable").reshape(-1, batch_size)
+            for batch in rng.permutation(len(order)):
+                yield rows[inside][order[batch]], rounds[inside][order[batch]]
+        rows, rounds = rows[whole:], rounds[whole:]

@@ -58,6 +58,8 @@ class Budget(_Strict):
 
     steps: int = Field(default=1000, ge=1)
     """Optimizer steps; augmented copies do not add to them."""
+    evaluations: int = Field(default=8, ge=1)
+    """How often a full run is scored on validation, evenly spaced."""
 
 
 class Asha(_Strict):

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+
 from distiller.results.importance.decomposition import Block, components, merged, others
-from distiller.results.importance.evidence import ENOUGH_FULL, FOLDS, Evidence, cross_validate
+from distiller.results.importance.evidence import ENOUGH_FULL, FOLDS, Evidence, cross_validate, measured_on
 from distiller.results.importance.parameters import ParameterShare, Tree
 from distiller.results.importance.report import Importance, PairShare, StageShare, Verdict
 from distiller.results.importance.rows import Rows, read_rows
@@ -23,6 +24,8 @@ SHARE_NEEDED = 0.02
 """An effect smaller than the surrogate's own error in shares is not called influential."""
 SIGNIFICANCE = 0.01
 """Chance, over all stages of a dataset, to call one influential that is not (Bonferroni)."""
+SIGNIFICANCE_STEERED = 1e-4
+"""The same where losses could only be measured on trials that a sampler chose: stages go together there."""
 
 
 def importance(
@@ -62,7 +65,9 @@ def importance(
         reason = _too_few_full(rows) or "the surrogate finds no difference between configs"
         return _nothing(rows, reason, evidence)
     part = {chosen: value / variance for chosen, value in found.items()}
-    shares = _stage_shares(list(rows.stages), part, evidence)
+    steered = not rows.prior[measured_on(rows)[1]].all()
+    significance = SIGNIFICANCE_STEERED if steered else SIGNIFICANCE
+    shares = _stage_shares(list(rows.stages), part, evidence, significance)
     verdict, reason = judge(rows, evidence, shares)
     warnings = caution(rows, evidence, shares)
     if verdict != "ok":
@@ -90,8 +95,10 @@ def judge(rows: Rows, evidence: Evidence, shares: Sequence[StageShare]) -> tuple
     """Whether the shares may be read as findings, and why."""
     if few := _too_few_full(rows):
         return "cannot tell", few
-    full = int(rows.full.sum())
-    fit = f"held-out R2 is {evidence.r2:.2f} (95% lower bound {evidence.r2_low:.2f}) on {full} full runs"
+    fit = (
+        f"held-out R2 is {evidence.r2:.2f} (95% lower bound {evidence.r2_low:.2f}) on "
+        f"{measured_on(rows)[1].sum()} {evidence.measured_on}"
+    )
     if evidence.r2 < R2_NEEDED or evidence.r2_low <= 0:
         return "cannot tell", f"{fit}; needed are {R2_NEEDED} and a bound above 0"
     if sum(share.shapley for share in shares if share.influential) < 0.5:
@@ -118,13 +125,14 @@ def caution(rows: Rows, evidence: Evidence, shares: Sequence[StageShare]) -> tup
     said = [
         "Shares are of the variance that a surrogate explains at the full budget under the search prior. "
         f"It was fitted to {n} trials ({full} full runs; {rows.failed} failed ones are left out), and its "
-        f"held-out R2 is {evidence.r2:.2f} on {evidence.measured_on}; what it misses (noise, weak effects) has no share.",
+        f"held-out R2 is {evidence.r2:.2f} on {evidence.measured_on}; what it misses (noise, weak effects) "
+        "has no share.",
         "A share says how much the score varies with a stage over this space, not which choice is best, and "
         "another space, budget or dataset would give another one. No interval is given for it.",
     ]
-    if rows.from_prior is not None and rows.from_prior < n:
+    if not rows.prior.all():
         said.append(
-            f"{n - rows.from_prior} of {n} trials were not drawn from the prior: where the sampler did not "
+            f"{n - rows.prior.sum()} of {n} trials were not drawn from the prior: where the sampler did not "
             "look, the surrogate guesses."
         )
     doubtful = [s.stage for s in shares if not s.influential and s.total >= 0.1]
@@ -137,12 +145,12 @@ def caution(rows: Rows, evidence: Evidence, shares: Sequence[StageShare]) -> tup
 
 
 def _stage_shares(
-    stages: list[str], part: dict[frozenset[int], float], evidence: Evidence
+    stages: list[str], part: dict[frozenset[int], float], evidence: Evidence, significance: float
 ) -> list[StageShare]:
     shares = []
     for i, stage in enumerate(stages):
         total = sum(value for chosen, value in part.items() if i in chosen)
-        confirmed = evidence.p_value[stage] < SIGNIFICANCE / len(stages)
+        confirmed = evidence.p_value[stage] < significance / len(stages)
         shares.append(
             StageShare(
                 stage,
@@ -170,8 +178,8 @@ def _pairs(stages: list[str], part: dict[frozenset[int], float]) -> tuple[PairSh
     return tuple(sorted(pairs, key=lambda pair: -pair.share))
 
 
-def _counts(rows: Rows) -> tuple[int, int, int, int | None]:
-    return len(rows.score), int(rows.full.sum()), rows.failed, rows.from_prior
+def _counts(rows: Rows) -> tuple[int, int, int, int]:
+    return len(rows.score), int(rows.full.sum()), rows.failed, int(rows.prior.sum())
 
 
 def _nothing(rows: Rows, reason: str, evidence: Evidence | None = None) -> Importance:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
+
 from distiller.results.importance.decomposition import Floats
 from distiller.results.importance.rows import Rows
 from distiller.results.importance.surrogate import TREES, Surrogate
-from scipy import stats
 
 FOLDS = 5
 DONORS = 4
@@ -26,7 +27,7 @@ class Evidence:
         r2: 1 - squared error / squared distance from the mean of the same fidelity: what the config
             explains beyond how long it ran.
         r2_low: one-sided 95% lower bound of `r2`, from the spread of the losses over trials.
-        measured_on: `full runs`, or `all runs` where fewer than 20 ran the whole budget.
+        measured_on: the trials that all this is measured on, see the function of that name.
         lost: for each stage the R2 lost when its columns are swapped with other trials'.
         p_value: for each stage, of "nothing is lost" (one-sided t test over trials).
     """
@@ -44,7 +45,7 @@ def cross_validate(rows: Rows, *, seed: int, threads: int = 1) -> Evidence:
 
     Swapping a stage's columns on held-out rows (Breiman 2001, on unseen data) needs no refit, and a stage
     without effect loses nothing on average, however much the trees made of it in training. Values come from
-    trials of the same rung: a full run is never asked about values that no full run has tried.
+    trials of the same fidelity and origin: a full run is never asked about values that none has tried.
     """
     rng = np.random.default_rng(seed)
     n = len(rows.score)
@@ -60,14 +61,13 @@ def cross_validate(rows: Rows, *, seed: int, threads: int = 1) -> Evidence:
             base[out] += (rows.score[out] - _means(rows, train)[out]) ** 2
             for i, trees in enumerate(TREES):
                 errors[i, out] += (rows.score[out] - model.predict(rows.matrix[out], trees)) ** 2
-    enough = rows.full.sum() >= ENOUGH_FULL
-    some = rows.full if enough else np.ones(n, dtype=bool)
+    kind, some = measured_on(rows)
     best = int(errors.mean(axis=1).argmin())
     error, trees = errors[best], TREES[best]
     swapped = {stage: np.zeros(n) for stage in rows.stages}
     for model, out in held_out:
         for _ in range(draws):
-            donors = _same_rung(rows, out, rng)
+            donors = _donors(rows, out, rng)
             for stage, features in rows.stages.items():
                 matrix = rows.matrix[out]
                 matrix[:, features] = rows.matrix[donors][:, features]
@@ -80,18 +80,37 @@ def cross_validate(rows: Rows, *, seed: int, threads: int = 1) -> Evidence:
         trees=trees,
         r2=r2,
         r2_low=r2 - float(stats.t.ppf(0.95, some.sum() - 1)) * sd / float(np.sqrt(some.sum())),
-        measured_on="full runs" if enough else "all runs",
+        measured_on=kind,
         lost={stage: float(loss.mean()) / total for stage, loss in lost.items()},
         p_value={stage: _p_value(loss) for stage, loss in lost.items()},
     )
 
 
-def _same_rung(rows: Rows, out: npt.NDArray[np.intp], rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    """For each of the trials `out` a trial of the same fidelity, at random."""
+def measured_on(rows: Rows) -> tuple[str, npt.NDArray[np.bool_]]:
+    """The strictest kind of trials of which there are enough to measure losses on, and its members.
+
+    A sampler's choices of different stages move together in time, so that on its trials one stage can
+    answer for another; on draws from the prior stages are independent.
+    """
+    kinds = {
+        "full runs drawn from the prior": rows.full & rows.prior,
+        "full runs": rows.full,
+        "all runs": np.ones(len(rows.score), dtype=bool),
+    }
+    if rows.prior.all():
+        del kinds["full runs drawn from the prior"]
+    return next(
+        (kind, some) for kind, some in kinds.items() if some.sum() >= ENOUGH_FULL or kind == "all runs"
+    )
+
+
+def _donors(rows: Rows, out: npt.NDArray[np.intp], rng: np.random.Generator) -> npt.NDArray[np.intp]:
+    """For each of the trials `out` one of the same fidelity and origin, at random."""
     donors = np.empty_like(out)
-    for rung in np.unique(rows.rung[out]):
-        at = rows.rung[out] == rung
-        donors[at] = rng.choice(np.flatnonzero(rows.rung == rung), size=int(at.sum()))
+    stratum = rows.rung + 2.0 * rows.prior  # fidelity is at most 1
+    for kind in np.unique(stratum[out]):
+        at = stratum[out] == kind
+        donors[at] = rng.choice(np.flatnonzero(stratum == kind), size=int(at.sum()))
     return donors
 
 

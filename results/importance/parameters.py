@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+
 from distiller.results.importance.decomposition import (
     Block,
     Box,

@@ -20,7 +20,8 @@ class StageShare:
         shapley: interactions divided evenly among their stages; adds up to 1 over stages.
         influential: the verdict is ok, `total` is at least 0.02 and held-out trials confirm it.
         r2_lost: held-out R2 lost when the stage's columns are swapped with another trial's.
-        p_value: of losing nothing; confirmed below 0.01 / number of stages.
+        p_value: of losing nothing; confirmed below 0.01 / number of stages (1e-4 / number where the sampler
+            chose trials that it is measured on).
     """
 
     stage: str
@@ -49,9 +50,10 @@ class Importance:
         reason: why, in one sentence.
         caution: what the shares rest on and do not say, one sentence each.
         trials: search trials with a score; `full` of them ran the whole budget, `failed` others are left out.
-        from_prior: trials drawn from the prior, None where unknown.
+        from_prior: trials drawn from the prior, not chosen by the sampler.
         r2: held-out R2 beyond fidelity, with its one-sided 95% bound `r2_low`; None where nothing was fitted.
-        measured_on: the trials that r2, r2_lost and p_value refer to: `full runs` or `all runs`.
+        measured_on: the trials that r2, r2_lost and p_value refer to: `full runs drawn from the
+            prior` where a sampler chose others and there are 20, else `full runs` if 20, else `all runs`.
         noise_share: variance between seeds of one config over the variance of full runs; None unknown.
         stages: influential ones first, then by total effect; empty where nothing was fitted.
         pairs: by share, largest first.
@@ -64,7 +66,7 @@ class Importance:
     trials: int
     full: int
     failed: int
-    from_prior: int | None
+    from_prior: int
     r2: float | None
     r2_low: float | None
     measured_on: str | None

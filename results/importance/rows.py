@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
 from distiller.results.importance.decomposition import Floats
 from distiller.spaces.encoding import Encoding, Feature
 from distiller.spaces.errors import InputError
 from distiller.spaces.space import Space
 
-NEEDED = ("role", "status", "score", "fidelity")
+NEEDED = ("role", "origin", "status", "score", "fidelity")
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ class Rows:
         matrix: [trials, features + 1] the encoded config, then log fidelity.
         score: [trials] validation score, higher is better.
         full: [trials] whether the trial ran the whole budget.
+        prior: [trials] whether it was drawn from the prior, not chosen by the sampler.
         config: [trials] a number per distinct config.
         stages: the feature numbers of each searched stage.
         failed: search trials left out, for want of a finite score.
-        from_prior: trials drawn from the prior (None where the table has no `origin`).
         noise_share: variance between seeds of one config, as a share of the variance of full runs; None
             without repeats.
     """
@@ -35,10 +36,10 @@ class Rows:
     matrix: Floats
     score: Floats
     full: npt.NDArray[np.bool_]
+    prior: npt.NDArray[np.bool_]
     config: npt.NDArray[np.int64]
     stages: Mapping[str, list[int]]
     failed: int
-    from_prior: int | None
     noise_share: float | None
 
     @property
@@ -71,10 +72,10 @@ def read_rows(trials: pd.DataFrame, space: Space) -> Rows:
         matrix=np.column_stack([features, np.log(fidelity)]),
         score=used["score"].to_numpy(dtype=np.float64),
         full=fidelity >= 1 - 1e-9,
+        prior=(used["origin"] == "prior").to_numpy(dtype=bool),
         config=_numbered(features),
         stages=stages,
         failed=len(search) - len(used),
-        from_prior=int((used["origin"] == "prior").sum()) if "origin" in used else None,
         noise_share=_noise_share(trials, encoding),
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+
 from distiller.results.importance.decomposition import Box, Floats, Interval
 
 TREES = (15, 30, 60, 120, 240)

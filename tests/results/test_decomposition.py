@@ -4,14 +4,15 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from distiller.results.importance.decomposition import Block, Interval, components, merged, variance
 from distiller.results.importance.parameters import Tree
 from distiller.results.importance.surrogate import Surrogate, fixed
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.encoding import Encoding
 from distiller.spaces.narrowing import parse_space
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 LEVELS = [np.nan, 0.0, 1.0, 2.0]
 

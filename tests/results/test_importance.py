@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+
 from distiller.results.importance import importance
 from distiller.results.importance.rows import encode
 from distiller.spaces.catalog import full_space
@@ -107,7 +108,8 @@ def test_what_only_stopped_runs_show_is_not_claimed_of_full_runs():
         rate = np.log(table["optimization_learning_rate"] / 2e-4) / math.log(20)
         kept = {1 / 9: 0.2, 1 / 3: 0.6, 1.0: 1.0}[share]
         early = {1 / 9: 0.15, 1 / 3: 0.06, 1.0: 0.0}[share]
-        return 0.5 + early * rate + kept * 0.08 * table.apply(intermediate_effect, axis=1)
+        rise = 0.03 * math.log(share)
+        return 0.5 + rise + early * rate + kept * 0.08 * table.apply(intermediate_effect, axis=1)
 
     for seed in (0, 1):
         result = importance(halved(planted(300, seed), score_at, seed), SPACE, seed=seed, reference=512)
@@ -115,6 +117,20 @@ def test_what_only_stopped_runs_show_is_not_claimed_of_full_runs():
         assert "optimization" not in influential(result)
         assert next(s.total for s in result.stages if s.stage == "optimization") > 0.2  # the trap is set
         assert any("optimization" in sentence and "stopped early" in sentence for sentence in result.caution)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_stage_that_moves_with_a_strong_one_in_the_samplers_trail_is_not_claimed(seed):
+    table = planted(900, seed, effect=0.06)
+    good = table.apply(intermediate_effect, axis=1) > 0.4
+    chosen = np.arange(900) >= 100
+    table = table[~chosen | (good == (table["student_initialization"] == "svd"))].reset_index(drop=True)
+    table["origin"] = np.where(table.index < 100, "prior", "model")
+    result = importance(table, SPACE, reference=256)
+    assert (result.measured_on, result.from_prior) == ("full runs drawn from the prior", 100)
+    assert next(s.total for s in result.stages if s.stage == "student") > 0.05  # the trap is set
+    assert influential(result) == ["intermediate"]
+    assert "not drawn from the prior" in " ".join(result.caution)
 
 
 def test_only_search_rows_with_a_score_count_and_the_answer_repeats():

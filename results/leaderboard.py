@@ -1,0 +1,225 @@
+"""A sweep's answer per dataset: the best student beside its baselines and its teacher, with the noise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from distiller.results.entries import OPTIMISTIC, Entry, Gain, finite, is_full
+from distiller.results.store import Row, Store
+from distiller.spaces.presets import PRESETS
+from distiller.spaces.sweep import SweepConfig, parse_sweep
+
+
+@dataclass(frozen=True)
+class DatasetBoard:
+    """One dataset's answer.
+
+    Attributes:
+        finalists: those with all their seeds completed, best mean on validation first.
+        best_search: the best search trial that ran the whole budget.
+        baselines: by preset name, the best config with the preset's stages instead, on the same seeds.
+        note: what keeps the answer from being final; empty where nothing does.
+        completed, stopped, failed: trials of all roles.
+    """
+
+    dataset: str
+    task_kind: str | None
+    metric: str | None
+    majority_score: float | None
+    teacher_validation: float | None
+    teacher_test: float | None
+    finalists: tuple[Entry, ...]
+    best_search: Entry | None
+    baselines: Mapping[str, Entry]
+    note: str
+    completed: int
+    stopped: int
+    failed: int
+
+    @property
+    def winner(self) -> Entry | None:
+        """The finalist with the highest mean on validation; only it and its baselines touch test."""
+        return self.finalists[0] if self.finalists else None
+
+    @property
+    def best(self) -> Entry | None:
+        """The winner, or what stands in for it: the best search trial."""
+        return self.winner or self.best_search
+
+    @property
+    def no_teacher(self) -> Entry | None:
+        return self.baselines.get("no_teacher")
+
+    @property
+    def hinton(self) -> Entry | None:
+        return self.baselines.get("hinton")
+
+    @property
+    def gain(self) -> Gain | None:
+        """Of the best student over the same one without a teacher."""
+        return Gain.between(self.best, self.no_teacher) if self.best and self.no_teacher else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, as JSON takes them."""
+        entries = {"winner": self.winner, "best_search": self.best_search}
+        return {
+            "dataset": self.dataset,
+            "task_kind": self.task_kind,
+            "metric": self.metric,
+            "majority_score": self.majority_score,
+            "teacher": {"validation": self.teacher_validation, "test": self.teacher_test},
+            **{name: entry.to_dict() if entry else None for name, entry in entries.items()},
+            "config": self.best.config.model_dump(mode="json") if self.best else None,
+            **{name: self.baselines[name].to_dict() if name in self.baselines else None for name in PRESETS},
+            "gain": self.gain.to_dict() if self.gain else None,
+            "note": self.note,
+            "trials": {"completed": self.completed, "stopped": self.stopped, "failed": self.failed},
+        }
+
+
+def leaderboard(store: Store, sweep: str) -> list[DatasetBoard]:
+    """One board per dataset, in the order of the sweep's file; InputError where there is no such sweep."""
+    trials, datasets = (store.read(table, sweep).to_pylist() for table in ("trials", "datasets"))
+    return boards(trials, datasets, frozen_sweep(store, sweep))
+
+
+def frozen_sweep(store: Store, sweep: str) -> SweepConfig | None:
+    """The sweep as it was launched; None where its results came without a file."""
+    text = store.read_text(sweep, "sweep.yaml")
+    return None if text is None else parse_sweep(text, f"{store.url}: sweeps/{sweep}/sweep.yaml")
+
+
+def boards(trials: Sequence[Row], datasets: Sequence[Row], sweep: SweepConfig | None) -> list[DatasetBoard]:
+    """Boards of one sweep, from rows of its tables."""
+    of: dict[str, list[Row]] = {name: [] for name in sweep.datasets} if sweep else {}
+    for row in (*datasets, *trials):
+        of.setdefault(row["dataset"], [])
+    for row in trials:
+        of[row["dataset"]].append(row)
+    facts = {row["dataset"]: row for row in datasets}
+    return [_board(name, rows, facts.get(name, {}), sweep) for name, rows in of.items()]
+
+
+def _board(dataset: str, rows: Sequence[Row], facts: Row, sweep: SweepConfig | None) -> DatasetBoard:
+    retrained = [row for row in rows if row["role"] == "finalist"]
+    finalists = _finalists(retrained, sweep.search.finalists.seeds if sweep else 1)
+    searched = [row for row in rows if row["role"] == "search" and is_full(row)]
+    best_row = max(searched, key=lambda row: (row["score"], row["config_id"]), default=None)
+    best_search = Entry((best_row,)) if best_row else None
+    best = finalists[0] if finalists else best_search
+    config = sweep.datasets.get(dataset) if sweep else None
+    kind = facts.get("task_kind") or _any(rows, "task_kind") or (config.kind if config else None)
+    own = best.rows if best else ()  # where teachers are searched too, the best student's own teacher
+    status = Counter(row["status"] for row in rows)
+    return DatasetBoard(
+        dataset=dataset,
+        task_kind=kind,
+        metric=facts.get("metric") or _any(rows, "metric") or (config.headline if config else None),
+        majority_score=_any((facts,), "majority_score"),
+        teacher_validation=_any((*own, facts, *rows), "teacher_score"),
+        teacher_test=_any((*own, facts, *rows), "teacher_test_score"),
+        finalists=finalists,
+        best_search=best_search,
+        baselines=_baselines(best, rows, kind) if best and kind else {},
+        note=_note(retrained, finalists, searched, sweep),
+        completed=status["completed"],
+        stopped=status["stopped"],
+        failed=status["failed"],
+    )
+
+
+def _finalists(rows: Sequence[Row], seeds: int) -> tuple[Entry, ...]:
+    """Configs whose every run completed, `seeds` of them at least; best mean first."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["config_id"], []).append(row)
+    whole = [Entry.of(group) for group in groups.values() if len(group) >= seeds and all(map(is_full, group))]
+    return tuple(sorted(whole, key=lambda entry: (-entry.validation.mean, entry.config_id)))
+
+
+def _baselines(best: Entry, rows: Sequence[Row], kind: str) -> dict[str, Entry]:
+    found = {}
+    for name, preset in PRESETS.items():
+        config_id = preset.applied(best.config, kind).config_id
+        same = [row for row in rows if (row["role"], row["config_id"]) == ("baseline", config_id)]
+        seeds = set(best.validation.seeds) & {row["seed"] for row in same} or {row["seed"] for row in same}
+        if done := [row for row in same if row["seed"] in seeds and is_full(row)]:
+            found[name] = Entry.of(done)
+    return found
+
+
+def _note(
+    retrained: Sequence[Row], finalists: Sequence[Entry], searched: Sequence[Row], sweep: SweepConfig | None
+) -> str:
+    planned = sweep.search.finalists if sweep else None
+    wanted = planned.seeds * min(planned.top, len({row["config_id"] for row in searched})) if planned else 0
+    notes = []
+    if not searched and not finalists:
+        return "no trial has completed the whole budget"
+    if not finalists and retrained:
+        why = "no finalist has all its seeds completed"
+        notes.append(f"{why}, so this is the best search trial ({OPTIMISTIC})")
+    elif not finalists:
+        why = "the sweep retrains no finalists" if planned and not planned.top else "no finalists yet"
+        notes.append(f"{why}, so this is the best search trial ({OPTIMISTIC})")
+    elif len(left_out := {row["config_id"] for row in retrained} - {e.config_id for e in finalists}):
+        notes.append(f"{len(left_out)} finalist(s) left out, for want of a completed run on every seed")
+    if retrained and len(retrained) < wanted:
+        notes.append(f"{len(retrained)} of {wanted} finalist runs have ended: the winner may change")
+    return "; ".join(notes)
+
+
+def _any(rows: Sequence[Row], column: str) -> Any:
+    """The column's first value that is one; a score that is not finite is none."""
+    values = (row.get(column) for row in rows)
+    return next((v for v in values if v is not None and (isinstance(v, str) or finite(v))), None)
+
+
+def render(found: Sequence[DatasetBoard]) -> Group:
+    """The boards for a terminal."""
+    parts: list[Any] = []
+    for board in found:
+        counts = f"{board.completed} completed, {board.stopped} stopped, {board.failed} failed"
+        title = Text.assemble((board.dataset, "bold"), f"  {board.metric or ''}  ", (counts, "dim"))
+        table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+        for name in ("", "validation", "test", "seeds", "parameters", "ms", "config"):
+            table.add_column(name, justify="left" if name in ("", "config") else "right", no_wrap=name != "")
+        table.add_row("teacher", _number(board.teacher_validation), _number(board.teacher_test))
+        best = "best student" if board.winner else "best search trial"
+        table.add_row(*_cells(best, board.best), style="bold")
+        for label, entry in (("plain Hinton KD", board.hinton), ("no teacher", board.no_teacher)):
+            table.add_row(*_cells(label, entry))
+        table.add_row("majority or mean", _number(board.majority_score))
+        parts += [table, *_said(board), Text("")]
+    return Group(*parts)
+
+
+def _cells(label: str, entry: Entry | None) -> list[str]:
+    if entry is None:
+        return [label, "-", "-"]
+    parameters = f"{entry.parameters:,}" if entry.parameters is not None else "-"
+    latency = f"{entry.latency_ms:.2f}" if entry.latency_ms is not None else "-"
+    seeds = str(len(entry.rows))
+    return [label, str(entry.validation), str(entry.test or "-"), seeds, parameters, latency, entry.config_id]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _said(board: DatasetBoard) -> list[Text]:
+    said = []
+    if (gain := board.gain) is not None:
+        style = "green" if gain.beats_by_more_than_noise else "yellow"
+        words = f"gain over no teacher on {gain.split}: {gain} ({gain.verdict})"
+        said.append(Text(words, style=style))
+    if board.note:
+        said.append(Text(board.note, style="yellow"))
+    return said

@@ -1,0 +1,115 @@
+"""How the report writes numbers, times and configs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from distiller.results.entries import Entry, Gain, Scores
+from distiller.results.leaderboard import DatasetBoard
+from distiller.spaces.choice import KIND, Union
+from distiller.spaces.config import STAGES, PipelineConfig
+
+TAGS = {KIND, *(stage.part.tag for stage in STAGES.values() if isinstance(stage.part, Union))}
+"""Fields that say which choice it is."""
+
+
+def score(value: float | Scores | Gain | None) -> str:
+    """`0.731 ± 0.012`, broken before the sign or not at all; a dash where there is none."""
+    if value is None or isinstance(value, float):
+        return "–" if value is None else f"{value:.3f}"
+    return str(value).replace("± ", "±\N{NO-BREAK SPACE}")
+
+
+def size(value: float | None) -> str:
+    """`4.4 M`."""
+    for limit, unit in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
+        if value is not None and value >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return "–" if value is None else f"{value:.0f}"
+
+
+def milliseconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f} ms" if value < 10 else f"{value:.0f} ms"
+
+
+def duration(seconds: float | None) -> str:
+    """`8 s`, `4 min`, `3.2 h`."""
+    if seconds is None:
+        return "–"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def when(value: datetime | str | None) -> str:
+    """`2026-01-02 03:04 UTC`."""
+    if value is None:
+        return "–"
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.strftime("%Y-%m-%d %H:%M %Z").strip()
+
+
+def stages(config: PipelineConfig) -> list[tuple[str, list[str]]]:
+    """Each stage with one text per slot: `mi_alpha, alpha 0.3, weight 0.2, mapping emd (temperature 1)`."""
+    return [
+        (stage, [_choice(slot.model_dump(mode="json")) for slot in config.slots(stage)]) for stage in STAGES
+    ]
+
+
+def _choice(written: Mapping[str, Any]) -> str:
+    said = []
+    for name, value in written.items():
+        if isinstance(value, dict):
+            first, *more = (_choice({key: inner}) for key, inner in value.items())
+            said.append(f"{name} {first}" + (f" ({', '.join(more)})" if more else ""))
+        elif name in TAGS:
+            said.append(str(value))
+        else:
+            said.append(f"{name.replace('_', ' ')} {value:.3g}" if isinstance(value, float)
+                        else f"{name.replace('_', ' ')} {value}")  # fmt: skip
+    return ", ".join(said)
+
+
+def standings(board: DatasetBoard) -> list[dict[str, Any]]:
+    """Rows of a dataset's table, from the teacher down to the trivial predictor; `at` is in percent of a
+    common track that shows test where the best student has it, else validation."""
+    test = board.best is not None and board.best.test is not None
+    teacher = board.teacher_test if test else board.teacher_validation
+    rows = [_standing("Teacher", None, board.teacher_validation, board.teacher_test, teacher)]
+    if board.winner:
+        rows.append(_of("Best student", board.winner, test, best=True))
+    elif board.best:
+        rows.append(_of("Best search trial", board.best, test, best=True))
+    for label, entry in (("Plain Hinton KD", board.hinton), ("No teacher", board.no_teacher)):
+        rows.append(_of(label, entry, test) if entry else _standing(label, None, None, None, None))
+    label = "Mean predictor" if board.task_kind == "regression" else "Majority class"
+    majority = board.majority_score
+    rows.append(_standing(label, None, majority, None, None if test else majority))
+    marks = [row["mark"] + sign * row["sd"] for row in rows if row["mark"] is not None for sign in (-1, 1)]
+    low, high = (min(marks), max(marks)) if marks else (0.0, 1.0)
+    wide = (high - low) or 1.0
+    for row in rows:
+        if row["mark"] is not None:
+            row["at"] = 4 + 92 * (row["mark"] - low) / wide
+            row["reach"] = 92 * row["sd"] / wide
+    return rows
+
+
+def _of(label: str, entry: Entry, test: bool, best: bool = False) -> dict[str, Any]:
+    shown = entry.test if test else entry.validation
+    row = _standing(label, entry, entry.validation, entry.test, shown.mean if shown else None, best)
+    return {**row, "sd": (shown.sd or 0.0) if shown else 0.0}
+
+
+def _standing(
+    label: str, entry: Entry | None, validation: Any, test: Any, mark: float | None, best: bool = False
+) -> dict[str, Any]:
+    shown = {"label": label, "entry": entry, "validation": validation, "test": test, "best": best}
+    return {**shown, "mark": mark, "sd": 0.0}
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    function.__name__: function for function in (score, size, milliseconds, duration, when, stages, standings)
+}

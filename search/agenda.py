@@ -1,0 +1,139 @@
+"""One dataset's trials in order: references, search, finalists, baselines; each step knows what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from distiller.pipelines.cohort import uses_teacher
+from distiller.search.assignment import Assignment, Outcome, Task
+from distiller.search.samplers import Sampler
+from distiller.spaces.config import PipelineConfig
+
+PATIENCE = 100
+"""Duplicates in a row after which a space counts as exhausted."""
+
+Make = Callable[[tuple[Task, ...]], Assignment]
+Fixed = Callable[[], Sequence[Assignment]]
+
+
+class Proposals:
+    """The search of one dataset: configs from a sampler, each tried once, gathered into cohorts."""
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        make: Make,
+        trials: int,
+        cohort: int,
+        earlier: Sequence[Outcome],
+        begun: Sequence[Task],
+        note: Callable[[str], None],
+    ):
+        """`earlier` launches finished some trials, and `begun` others that they did not finish."""
+        self.sampler, self.make, self.cohort, self.note = sampler, make, cohort, note
+        for outcome in earlier:
+            sampler.tell(outcome)
+        self.seen = {o.config.config_id for o in earlier} | {t.config.config_id for t in begun}
+        left = max(0, trials - len(earlier))
+        self.again = list(begun[:left])
+        self.left = left - len(self.again)
+        self.spare: dict[tuple[Any, ...], list[Task]] = {}
+
+    def next(self) -> Assignment | None:
+        """The next assignment; None where the search has no more trials."""
+        if self.again:
+            return self.make((self.again.pop(0),))
+        size = min(self.cohort, self.left)
+        if size:
+            self._gather(size)
+        if not self.spare or not self.left:
+            return None
+        largest = max(self.spare, key=lambda key: len(self.spare[key]))
+        tasks, rest = self.spare[largest][:size], self.spare.pop(largest)[size:]
+        if rest:
+            self.spare[largest] = rest
+        self.left -= len(tasks)
+        return self.make(tuple(tasks))
+
+    def _gather(self, size: int) -> None:
+        """Propose until `size` configs can train together, or enough were proposed to settle for fewer."""
+        duplicates = 0
+        while not any(len(group) >= size for group in self.spare.values()):
+            held = sum(map(len, self.spare.values()))
+            proposal = self.sampler.propose() if held < min(4 * size, self.left) else None
+            if proposal is None:
+                return
+            config, origin = proposal
+            if config.config_id not in self.seen:
+                duplicates = 0
+                self.seen.add(config.config_id)
+                self.spare.setdefault(cohort_group(config), []).append(Task(config, origin))
+                continue
+            duplicates += 1
+            if duplicates == PATIENCE:
+                self.note("the space holds no more new configs")
+                self.left = held
+                return
+
+
+def cohort_group(config: PipelineConfig) -> tuple[Any, ...]:
+    """What configs must share to train in one cohort, as far as the driver can tell."""
+    student = config.student
+    return (
+        student.layers,
+        getattr(student, "width", None),
+        config.optimization.batch_size,
+        uses_teacher(config),
+        config.teacher,
+    )
+
+
+class Agenda:
+    """The steps of one dataset. A step begins when all trials of the one before have ended."""
+
+    def __init__(
+        self,
+        dataset: str,
+        references: Fixed,
+        proposals: Proposals,
+        finalists: Fixed,
+        baselines: Fixed,
+        is_done: Callable[[Assignment], bool],
+    ):
+        self.dataset = dataset
+        self.proposals = proposals
+        self.is_done = is_done
+        self.steps: list[Fixed | Proposals] = [references, proposals, finalists, baselines]
+        self.queue: list[Assignment] | None = None
+        self.running = 0
+
+    def next(self) -> Assignment | None:
+        """An assignment that can start now; None where there is none (now, or any more)."""
+        while self.steps:
+            step = self.steps[0]
+            if isinstance(step, Proposals):
+                assignment = step.next()
+            else:
+                if self.queue is None:
+                    self.queue = [a for a in step() if not self.is_done(a)]
+                assignment = self.queue.pop(0) if self.queue else None
+            if assignment is not None:
+                self.running += len(assignment.tasks)
+                return assignment
+            if self.running:
+                return None
+            self.steps.pop(0)
+            self.queue = None
+        return None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every step is over."""
+        return not self.steps and not self.running
+
+    def ended(self, assignment: Assignment, outcome: Outcome) -> None:
+        """A trial ended; the sampler learns from those of the search."""
+        self.running -= 1
+        if assignment.role == "search":
+            self.proposals.sampler.tell(outcome)

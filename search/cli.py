@@ -1,0 +1,225 @@
+"""The command line. Commands load what they need, so that help and queries answer at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from distiller.spaces.errors import InputError
+
+app = typer.Typer(
+    name="distiller",
+    help="Hyperparameter search over knowledge-distillation pipelines: launch, query, export.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console()
+errors = Console(stderr=True)
+
+StoreOption = Annotated[str, typer.Option("--store", help="Results: a folder or an fsspec URL.")]
+SweepOption = Annotated[
+    str | None, typer.Option("--sweep", help="Name of the sweep; needed where the store holds several.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+STORE = "results/data"
+INTERRUPTED = 130
+
+_debug = False
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and everything that is logged.")] = False,
+) -> None:
+    """Options of every command."""
+    global _debug
+    _debug = debug
+    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("transformers").setLevel(logging.INFO if debug else logging.ERROR)
+
+
+@app.command()
+def launch(
+    sweep: Annotated[str, typer.Argument(help="A sweep's YAML file, or the name of a bundled one (quickstart).")],
+    store: StoreOption = STORE,
+    address: Annotated[
+        str | None, typer.Option(help="Join this Ray cluster (`auto` finds it) instead of starting Ray here.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the best configs.")] = Path("best"),
+    report: Annotated[Path, typer.Option(help="The HTML report.")] = Path("report.html"),
+) -> None:
+    """Run a sweep, or go on with one that was interrupted."""
+    from distiller.search.launch import launch_sweep
+    from distiller.search.summary import print_summary
+
+    running = launch_sweep(sweep, store, address, console)
+    with running.phase("leaderboard, importance, export and report"):
+        print_summary(running.store, running.sweep.name, out, report, console)
+    console.print("seconds per phase: " + ", ".join(f"{k} {v:.0f}" for k, v in running.seconds.items()), soft_wrap=True)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="A SELECT over trials, epochs, attempts and datasets.")],
+    store: StoreOption = STORE,
+    sweep: SweepOption = None,
+    format: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the results in SQL (DuckDB; it can read nothing but the store)."""
+    from distiller.results.output import write_table
+    from distiller.results.sql import query as run_query
+    from distiller.results.store import Store
+
+    write_table(run_query(Store.open(store), sql, sweep), "json" if as_json else format, out)
+
+
+@app.command()
+def status(store: StoreOption = STORE, sweep: SweepOption = None, as_json: JsonOption = False) -> None:
+    """How a sweep stands, from any machine that sees its store."""
+    from distiller.results.export import chosen_sweep
+    from distiller.results.leaderboard import leaderboard, render
+    from distiller.results.store import Store
+
+    opened = Store.open(store)
+    name = chosen_sweep(opened, sweep)
+    boards = leaderboard(opened, name)
+    open_attempts = opened.unfinished_attempts(name)
+    if as_json:
+        _print_json({"sweep": name, "running_or_lost": len(open_attempts), "datasets": [b.to_dict() for b in boards]})
+        return
+    console.print(render(boards))
+    console.print(f"{len(open_attempts)} trials started and not ended (running, or lost with their worker)")
+
+
+@app.command()
+def importance(store: StoreOption = STORE, sweep: SweepOption = None, as_json: JsonOption = False) -> None:
+    """Which stages and parameters matter, per dataset, and whether the trials can tell."""
+    from distiller.results.export import chosen_sweep
+    from distiller.results.store import Store
+    from distiller.search.summary import importances, render_importance
+
+    opened = Store.open(store)
+    found = importances(opened, chosen_sweep(opened, sweep))
+    if as_json:
+        _print_json({dataset: one.to_dict() for dataset, one in found.items()})
+        return
+    for dataset, one in found.items():
+        console.print(render_importance(dataset, one))
+
+
+@app.command()
+def export(
+    store: StoreOption = STORE,
+    sweep: SweepOption = None,
+    out: Annotated[Path, typer.Option(help="Folder for one YAML file per dataset.")] = Path("best"),
+    dataset: Annotated[list[str] | None, typer.Option(help="Only these datasets.")] = None,
+    max_parameters: Annotated[int | None, typer.Option(help="Students of at most so many parameters.")] = None,
+    max_latency: Annotated[float | None, typer.Option(help="Students of at most so many milliseconds.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the best config of each dataset as a file that `distiller train` trains again."""
+    from distiller.results.export import export as run_export
+    from distiller.results.store import Store
+
+    written = run_export(Store.open(store), sweep, out, dataset, max_parameters, max_latency)
+    if as_json:
+        _print_json([{"dataset": e.dataset, "path": str(e.path), "basis": e.basis} for e in written])
+        return
+    for one in written:
+        console.print(f"{one.path}: {one.basis}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A file that `distiller export` wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for the student (Hugging Face format).")],
+    seeds: Annotated[int, typer.Option(min=1, help="Train on so many seeds and save the best on validation.")] = 1,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+) -> None:
+    """Train a recipe's student again and save it as an ordinary Hugging Face directory."""
+    from distiller.search.train import train_recipe
+
+    trained = train_recipe(recipe, out, seeds, first_seed, console)
+    console.print(f"saved {trained.folder}: test {trained.test_score:.4f}", soft_wrap=True, highlight=False)
+    if trained.table_mean is not None and len(trained.scores) > 1:
+        mean = sum(trained.scores) / len(trained.scores)
+        verdict = "agrees with" if trained.agrees else "DIFFERS from"
+        console.print(
+            f"mean {mean:.4f} over {len(trained.scores)} seeds {verdict} the table's {trained.table_mean:.4f} "
+            f"(SD {trained.deviation:.4f}, allowed 2 SD x sqrt 2 = {2 * 2**0.5 * trained.deviation:.4f})",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+@app.command()
+def report(
+    store: StoreOption = STORE,
+    sweep: SweepOption = None,
+    out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
+) -> None:
+    """Write one HTML file, readable offline, of all that a sweep found."""
+    from distiller.results.export import chosen_sweep
+    from distiller.results.report import write_report
+    from distiller.results.store import Store
+
+    opened = Store.open(store)
+    path = write_report(opened, chosen_sweep(opened, sweep), out)
+    console.print(f"report: {path.resolve()}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def space(
+    as_json: JsonOption = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a config.")] = False,
+) -> None:
+    """Every choice of every stage, with its parameters, priors and citation."""
+    from distiller.spaces.catalog import catalog, config_schema
+
+    if schema:
+        _print_json(config_schema())
+    elif as_json:
+        _print_json(catalog())
+    else:
+        from distiller.search.summary import render_catalog
+
+        console.print(render_catalog(catalog()))
+
+
+def _print_json(data: Any) -> None:
+    typer.echo(json.dumps(data, indent=1, allow_nan=False))
+
+
+def main() -> None:
+    """Entry point: bad input is one line and exit code 2, Ctrl-C 130, anything unforeseen 1."""
+    try:
+        app()
+    except InputError as error:
+        _complain(str(error), 2)
+    except KeyboardInterrupt:
+        _complain("interrupted; nothing finished is lost, and the same command goes on from here", INTERRUPTED)
+    except Exception as error:
+        said = " ".join(str(error).split())
+        _complain(f"{type(error).__name__}: {said}" + ("" if _debug else " (--debug shows the traceback)"), 1)
+
+
+def _complain(text: str, code: int) -> None:
+    if _debug:
+        traceback.print_exc()
+    errors.print(Text(f"distiller: {text}", style="red"), soft_wrap=True)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""A launch: freeze the sweep, prepare, run its trials; launching again goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from distiller.results.leaderboard import leaderboard
+from distiller.results.schema import ROLES
+from distiller.results.store import Store
+from distiller.search.agenda import Agenda, Proposals
+from distiller.search.assignment import Assignment, Launch, Outcome, Task
+from distiller.search.plan import planned_space
+from distiller.search.prepare import Prepared, prepare_all
+from distiller.search.progress import Progress
+from distiller.search.rows import now
+from distiller.search.samplers import make_sampler
+from distiller.search.searcher import AssignmentSearcher, RungScheduler
+from distiller.search.session import provenance, ray_session, run_trials
+from distiller.spaces.config import PipelineConfig
+from distiller.spaces.errors import InputError
+from distiller.spaces.presets import PRESETS
+from distiller.spaces.space import Space
+from distiller.spaces.sweep import SweepConfig, parse_sweep, sweep_text
+
+MOVABLE = ("resources", "cache")
+"""Parts of a sweep that say where it runs, not what: a relaunch may change them."""
+
+
+@dataclass
+class Running:
+    """A launch in progress: what its phases share; `seconds` is wall time per phase."""
+
+    launch: Launch
+    store: Store
+    console: Console
+    seconds: dict[str, float] = field(default_factory=dict)
+    prepared: list[Prepared] = field(default_factory=list)
+
+    @property
+    def sweep(self) -> SweepConfig:
+        """The sweep as launched."""
+        return self.launch.sweep
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase, and say when it begins."""
+        started = time.perf_counter()
+        self.console.print(f"[bold]{name}[/bold]")
+        yield
+        self.seconds[name] = time.perf_counter() - started
+
+    def space(self, dataset: str) -> Space:
+        """What is searched on a dataset."""
+        return planned_space(self.sweep, dataset)[0]
+
+
+def launch_sweep(reference: str, store_url: str, address: str | None, console: Console) -> Running:
+    """Run a sweep, or go on with it: what the store holds as finished is never run again.
+
+    Raises:
+        InputError: the sweep, the store or the cluster is not right.
+        KeyboardInterrupt: Ctrl-C, after the trials in progress were dropped.
+    """
+    text, base = sweep_text(reference)
+    sweep = parse_sweep(text, reference)
+    for dataset in sweep.datasets:
+        planned_space(sweep, dataset)
+    store = Store.create(store_url)
+    console.print(f"store: {store.url}", soft_wrap=True, highlight=False)
+    freeze(store, sweep, text, base)
+    running = Running(Launch(sweep, str(base), store.url, provenance()), store, console)
+    with ray_session(address):
+        prepare_phase(running)
+        trial_phase(running)
+    return running
+
+
+def freeze(store: Store, sweep: SweepConfig, text: str, base: Path) -> None:
+    """Keep the sweep in the store; a relaunch must be the same sweep.
+
+    Raises:
+        InputError: another sweep of this name was launched before; names the first difference.
+    """
+    before = store.read_text(sweep.name, "sweep.yaml")
+    if before is not None:
+        old = parse_sweep(before, f"{sweep.name} as launched").model_dump(mode="json")
+        new = sweep.model_dump(mode="json")
+        for part in MOVABLE:
+            old[part] = new[part]
+        change = difference(old, new)
+        if change is not None:
+            raise InputError(
+                f"sweep {sweep.name!r} was launched before with another file ({change}); "
+                "undo the change or give the sweep another name:"
+            )
+        return
+    about = {"base": str(base), "launched_at": now().isoformat(), **provenance()}
+    store.write_text(sweep.name, "sweep.json", json.dumps(about, indent=1))
+    store.write_text(sweep.name, "sweep.yaml", text)
+
+
+def difference(old: Any, new: Any, path: str = "") -> str | None:
+    """The first place where two documents differ, `path: old -> new`; None where they are equal."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(k for k in new if k not in old)]:
+            found = difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+            if found:
+                return found
+        return None
+    return None if old == new else f"{path}: {json.dumps(old)} -> {json.dumps(new)}"
+
+
+def prepare_phase(running: Running) -> None:
+    """Teachers and their outputs."""
+    with running.phase("prepare teachers and their outputs"):
+        pairs = []
+        for dataset in running.sweep.datasets:
+            teachers = {str(p["checkpoint"]) for p in running.space(dataset).points("teacher")}
+            pairs += [(dataset, teacher) for teacher in sorted(teachers)]
+        running.prepared = prepare_all(running.launch, pairs)
+        for one in running.prepared:
+            for note in one.notes:
+                running.console.print(f"  {note}", style="dim", highlight=False)
+            score = one.row["teacher_score"]
+            running.console.print(
+                f"  {one.dataset}: teacher {one.teacher} has {one.row['metric']} {score:.4f} on validation"
+            )
+
+
+def trial_phase(running: Running) -> None:
+    """All trials of all datasets in one run of Ray Tune, so that workers start once."""
+    sweep, store = running.sweep, running.store
+    scheduler = None
+    if sweep.search.scheduler is not None and sweep.search.cohort == 1:
+        scheduler = RungScheduler(store, sweep.rungs(), sweep.search.scheduler.reduction)
+    progress = Progress(running.console, "trials")
+    agendas = [
+        make_agenda(running, number, dataset, scheduler, progress)
+        for number, dataset in enumerate(sweep.datasets)
+    ]
+    with running.phase("trials: no-teacher references, search, finalists, baselines"):
+        searcher = AssignmentSearcher(running.launch, store, progress, agendas)
+        if not searcher.finished:
+            run_trials(running.launch, searcher, scheduler)
+
+
+def make_agenda(
+    running: Running, number: int, dataset: str, scheduler: RungScheduler | None, progress: Progress
+) -> Agenda:
+    """A dataset's trials, less those that earlier launches finished."""
+    sweep, store = running.sweep, running.store
+    agenda_of = Trials(running, dataset)
+    earlier = past_outcomes(store, sweep.name, dataset)
+    if scheduler is not None:
+        for outcome in earlier["search"]:
+            scheduler.learn(dataset, outcome)
+    begun = [
+        Task(PipelineConfig.model_validate_json(row["config"]), row["origin"])
+        for row in store.unfinished_attempts(sweep.name)
+        if row["role"] == "search" and row["dataset"] == dataset
+    ]
+    proposals = Proposals(
+        make_sampler(running.space(dataset), sweep.search, number),
+        agenda_of.search,
+        sweep.search.trials,
+        sweep.search.cohort,
+        earlier["search"],
+        begun,
+        lambda text: progress.note(f"{dataset}: {text}"),
+    )
+    progress.expect(dataset, agenda_of.expected(), [o for outcomes in earlier.values() for o in outcomes])
+    done = {(key.config_id, key.seed, key.role) for key in store.finished(sweep.name) if key.dataset == dataset}
+    return Agenda(
+        dataset,
+        agenda_of.references,
+        proposals,
+        agenda_of.finalists,
+        agenda_of.baselines,
+        lambda a: (a.tasks[0].config.config_id, a.seed, a.role) in done,
+    )
+
+
+@dataclass
+class Trials:
+    """What a dataset's steps consist of."""
+
+    running: Running
+    dataset: str
+
+    def expected(self) -> int:
+        """How many trials all steps have, as far as that is known beforehand."""
+        search = self.running.sweep.search
+        winners = min(search.finalists.top, 1) * search.finalists.seeds
+        after = search.finalists.top * search.finalists.seeds + len(PRESETS) * winners
+        return len(self.references()) + search.trials + after + (winners if search.finalists.top > 1 else 0)
+
+    def references(self) -> list[Assignment]:
+        """Each architecture without a teacher, at the middle of the optimization's priors: what to beat."""
+        sweep = self.running.sweep
+        prepared = next(p for p in self.running.prepared if p.dataset == self.dataset)
+        middle = next(iter(self.running.space(self.dataset).points("optimization")))
+        assignments = []
+        for student in prepared.architectures.values():
+            config = PipelineConfig.model_validate(
+                {"student": student, "optimization": middle, "teacher": {"checkpoint": prepared.teacher}}
+            )
+            config = PRESETS["no_teacher"].applied(config, prepared.row["task_kind"])
+            assignments.append(Assignment(self.dataset, "baseline", sweep.search.seed, (Task(config, "warm"),)))
+        return assignments
+
+    def search(self, tasks: tuple[Task, ...]) -> Assignment:
+        """Trials of the search, compared at the rungs."""
+        sweep = self.running.sweep
+        rungs = tuple(sweep.rungs()[:-1])
+        return Assignment(
+            self.dataset, "search", sweep.search.seed, tasks, rungs=rungs, no_teacher=self.no_teacher
+        )
+
+    @cached_property
+    def no_teacher(self) -> dict[str, float]:
+        """Validation scores of the references, by architecture; read once they have ended."""
+        rows = self._rows("baseline")
+        seed = self.running.sweep.search.seed
+        return {r["student"]: r["score"] for r in rows if r["seed"] == seed and r["prediction_loss"] == "labels"}
+
+    def finalists(self) -> list[Assignment]:
+        """The best configs of the search on new seeds; alone in the final, a config is tested right away."""
+        search = self.running.sweep.search
+        rows = sorted(self._rows("search"), key=lambda row: -row["score"])[: search.finalists.top]
+        return [
+            Assignment(
+                self.dataset,
+                "finalist",
+                search.seed + 1 + number,
+                (Task(PipelineConfig.model_validate_json(row["config"]), row["origin"]),),
+                test=search.finalists.top == 1,
+                no_teacher=self.no_teacher,
+            )
+            for row in rows
+            for number in range(search.finalists.seeds)
+        ]
+
+    def baselines(self) -> list[Assignment]:
+        """The winner's student, optimization and seeds without a teacher and as plain Hinton KD, on test.
+
+        Among several finalists the winner itself is trained once more, since only winners see test.
+        """
+        boards = {board.dataset: board for board in leaderboard(self.running.store, self.running.sweep.name)}
+        winner, kind = boards[self.dataset].winner, boards[self.dataset].task_kind
+        if winner is None or kind is None:
+            return []
+        configs = [preset.applied(winner.config, kind) for preset in PRESETS.values()]
+        if self.running.sweep.search.finalists.top > 1:
+            configs.insert(0, winner.config)
+        return [
+            Assignment(self.dataset, "baseline", seed, (Task(config, "warm"),), test=True, no_teacher=self.no_teacher)
+            for config in configs
+            for seed in winner.validation.seeds
+        ]
+
+    def _rows(self, role: str) -> list[dict[str, Any]]:
+        """Completed rows of the dataset in a role."""
+        rows: list[dict[str, Any]] = self.running.store.read("trials", self.running.sweep.name).to_pylist()
+        return [
+            row
+            for row in rows
+            if row["dataset"] == self.dataset and row["role"] == role and row["status"] == "completed"
+        ]
+
+
+def past_outcomes(store: Store, sweep: str, dataset: str) -> dict[str, list[Outcome]]:
+    """The trials of a dataset that earlier launches finished, by role, in the order in which they ended."""
+    curves: dict[tuple[str, int], list[tuple[int, float]]] = {}
+    for row in store.read("epochs", sweep).to_pylist():
+        if row["dataset"] == dataset and row["score"] is not None:
+            curves.setdefault((row["trial_id"], row["attempt"]), []).append((row["step"], row["score"]))
+    found: dict[str, list[Outcome]] = {role: [] for role in ROLES}
+    for row in store.read("trials", sweep).sort_by("ended_at").to_pylist():
+        if row["dataset"] == dataset:
+            curve = tuple(sorted(curves.get((row["trial_id"], row["attempt"]), [])))
+            config = PipelineConfig.model_validate_json(row["config"])
+            outcome = Outcome(config, row["origin"], row["status"], curve, row["steps"], row["error"])
+            found[row["role"]].append(outcome)
+    return found

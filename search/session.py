@@ -1,0 +1,148 @@
+"""A Ray session, and the trials that run in it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import ray
+from ray import tune
+
+from distiller.search.assignment import Launch
+from distiller.search.searcher import AssignmentSearcher, RungScheduler
+from distiller.search.worker import trainable_for
+from distiller.spaces.errors import InputError
+from distiller.spaces.sweep import Resources
+
+WORKER_DEATHS = 2
+"""How often an assignment whose worker died is tried again."""
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """Ray on this machine, or an existing cluster; shut down at the end if it was started here.
+
+    Raises:
+        InputError: no cluster at `address`.
+    """
+    os.environ.update(
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+        RAY_AIR_NEW_OUTPUT="0",
+        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+        TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
+        TUNE_WARN_THRESHOLD_S="1000000",
+        TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S="1000000",
+    )
+    if ray.is_initialized():
+        yield
+        return
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        options |= {"include_dashboard": False, "num_cpus": available_cpus()}
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        if address is None:
+            raise
+        first = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"--address {address}: no Ray cluster answers ({first}); start one with `ray start --head`"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def available_cpus() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def concurrency(resources: Resources) -> int:
+    """Trials at a time: what the cluster carries, unless the sweep says less.
+
+    Raises:
+        InputError: the cluster does not carry a single one.
+    """
+    total = ray.cluster_resources()
+    fitting = int(total.get("CPU", 0) / resources.cpus + 1e-9)
+    if resources.gpus:
+        gpus = total.get("GPU", 0)
+        # Fractions share a device, but a trial never spans two.
+        per_device = int(1 / resources.gpus + 1e-9) if resources.gpus < 1 else 1 / resources.gpus
+        fitting = min(fitting, int(gpus * per_device + 1e-9))
+    if fitting < 1:
+        have = f"{total.get('CPU', 0):g} cpus and {total.get('GPU', 0):g} gpus"
+        raise InputError(
+            f"resources: a trial asks for {resources.cpus:g} cpus and {resources.gpus:g} gpus, "
+            f"the cluster has {have}; ask for less"
+        )
+    return min(fitting, resources.max_concurrent) if resources.max_concurrent else fitting
+
+
+def provenance() -> dict[str, Any]:
+    """Versions and commit that rows carry."""
+    packages = ("torch", "transformers", "ray", "optuna", "numpy", "pyarrow")
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "distiller_version": version("kd-distiller"),
+        "git_commit": git_commit(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of the current folder's repository, `+` appended where files differ; None outside one."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+
+
+def run_trials(launch: Launch, searcher: AssignmentSearcher, scheduler: RungScheduler | None) -> None:
+    """Run all that `searcher` hands out on Ray Tune.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; trials in progress were dropped and a relaunch starts them again.
+    """
+    resources = launch.sweep.resources
+    asked = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
+    scratch = tempfile.mkdtemp(prefix="distiller-ray-")
+    try:
+        with searcher.progress.shown():
+            tune.Tuner(
+                tune.with_resources(trainable_for(launch), asked),
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    scheduler=scheduler,
+                    num_samples=-1,
+                    max_concurrent_trials=concurrency(resources),
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: str(trial.trial_id),
+                ),
+                run_config=tune.RunConfig(
+                    name="sweep",
+                    storage_path=scratch,
+                    failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                    callbacks=[],
+                    verbose=0,
+                ),
+            ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if not searcher.finished:
+        raise KeyboardInterrupt

@@ -1,0 +1,229 @@
+"""The Ray Tune trainable: runs the trials of an assignment and writes their rows.
+
+One process serves many assignments (`reuse_actors`), and keeps datasets, teachers and their outputs warm.
+A trial that ends here (completed, failed, or dropped inside its cohort) is written here. A trial that
+Tune's scheduler stops is written by the driver, which alone knows that it was stopped: the worker sends
+the row along with each report.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import traceback
+from collections import OrderedDict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from distiller.pipelines.cohort import Member, Progress
+from distiller.pipelines.cost import device_name
+from distiller.pipelines.demand import Demand
+from distiller.pipelines.distill import Cohort, Distillation
+from distiller.pipelines.material import Material, prepare_material
+from distiller.pipelines.student import architecture
+from distiller.results.store import Store
+from distiller.search.assignment import Assignment, Launch, Outcome, Task, outcomes_to_json
+from distiller.search.plan import planned_space
+from distiller.search.rows import attempt_row, epoch_rows, now, result_columns, space_columns, trial_row
+
+WARM = 2
+"""Datasets that a process keeps ready."""
+
+_materials: OrderedDict[tuple[str, str, str], Material] = OrderedDict()
+
+
+class Notes(logging.Handler):
+    """Collects what the pipeline warns of, so that it reaches the row."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text not in self.texts:
+            self.texts.append(text)
+
+
+def worker_device() -> torch.device:
+    """The GPU that Ray gave this process, else the CPU."""
+    return torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
+
+
+def material_for(launch: Launch, dataset: str, teacher: str) -> Material:
+    """A dataset with one of its teachers, kept for the next trial."""
+    key = (launch.sweep.name, dataset, teacher)
+    if key not in _materials:
+        sweep = launch.sweep
+        material = prepare_material(
+            dataset,
+            sweep.datasets[dataset],
+            teacher,
+            sweep.teachers[teacher],
+            sweep.cache,
+            Path(launch.base),
+            worker_device(),
+        )
+        space, _ = planned_space(sweep, dataset)
+        material.demand = Demand.of_space(space, material.teacher.layers)
+        _materials[key] = material
+        while len(_materials) > WARM:
+            _materials.popitem(last=False)
+    _materials.move_to_end(key)
+    return _materials[key]
+
+
+class TrialRunner(tune.Trainable):
+    """Runs one assignment after another; `launch` is bound by `trainable_for`."""
+
+    launch: Launch
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Start the first assignment."""
+        torch.set_num_threads(max(1, int(self.launch.sweep.resources.cpus)))
+        self.store = Store.open(self.launch.store)
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start the next assignment in the same process."""
+        self.assignment = Assignment.from_json(new_config["assignment"])
+        self.notes = Notes()
+        self.work: Distillation | None = None
+        self.started_at = now()
+        self.attempts = [self._record_attempt(task) for task in self.assignment.tasks]
+        return True
+
+    def _record_attempt(self, task: Task) -> int:
+        node = ray.get_runtime_context().get_node_id()
+        attempt = 1
+        while not self.store.write_attempt(attempt_row(self.launch, self.assignment, task, attempt, node)):
+            attempt += 1
+        return attempt
+
+    def step(self) -> dict[str, Any]:
+        """On to the next rung (or to the end, where trials are compared inside the cohort)."""
+        logging.getLogger("distiller").addHandler(self.notes)
+        try:
+            return self._step()
+        except Exception as error:
+            return self._failed(error, traceback.format_exc())
+        finally:
+            logging.getLogger("distiller").removeHandler(self.notes)
+
+    def _step(self) -> dict[str, Any]:
+        if self.work is None:
+            self.work = self._begin()
+        alone = len(self.assignment.tasks) == 1
+        reports: list[Progress] = []
+        while not self.work.finished:
+            reports = self.work.advance()
+            if reports[0].step in self.assignment.rungs and not self.work.finished:
+                if alone:
+                    return self._report_rung(reports[0])
+                self.work.keep(self._survivors(reports))
+        if self.assignment.test:
+            self.work.test()
+        return self._finish()
+
+    def _begin(self) -> Distillation:
+        tasks = self.assignment.tasks
+        material = material_for(self.launch, self.assignment.dataset, tasks[0].config.teacher[0].checkpoint)
+        members = tuple(Member(task.config, self.assignment.seed) for task in tasks)
+        budget = self.launch.sweep.budget
+        return Distillation(
+            Cohort(members, budget.steps, self.assignment.seed, budget.evaluations, self.assignment.rungs),
+            material,
+        )
+
+    def _survivors(self, reports: list[Progress]) -> list[int]:
+        """Successive halving inside a cohort: the best 1 / reduction of its members go on."""
+        scheduler = self.launch.sweep.search.scheduler
+        assert scheduler is not None
+        alive = sorted((r for r in reports if r.error is None), key=lambda r: -r.score)
+        return [r.member for r in alive[: math.ceil(len(reports) / scheduler.reduction)]]
+
+    def _report_rung(self, progress: Progress) -> dict[str, Any]:
+        row, epochs = self._rows(0, "stopped")
+        return {
+            "score": progress.score,
+            "rung": self.assignment.rungs.index(progress.step),
+            "outcomes": outcomes_to_json([self._outcome(0, "stopped")]),
+            "if_stopped": json.dumps({"row": row, "epochs": epochs}, default=str),
+            "done": False,
+        }
+
+    def _finish(self) -> dict[str, Any]:
+        assert self.work is not None
+        outcomes = []
+        for number, result in enumerate(self.work.results):
+            status = "failed" if result.error else "completed" if result.completed else "stopped"
+            row, epochs = self._rows(number, status)
+            self._commit(number, row, epochs)
+            outcomes.append(self._outcome(number, status))
+        self.work = None
+        return {"outcomes": outcomes_to_json(outcomes), "done": True}
+
+    def _failed(self, error: Exception, trace: str) -> dict[str, Any]:
+        """The whole assignment failed: out of memory, a bug, a teacher that will not load."""
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+        outcomes = []
+        for number, task in enumerate(self.assignment.tasks):
+            row, epochs = self._rows(number, "failed")
+            self._commit(number, row | {"error": said, "traceback": trace}, epochs)
+            curve = tuple((e["step"], e["score"]) for e in epochs if e["score"] is not None)
+            outcomes.append(Outcome(task.config, task.origin, "failed", curve, row["steps"], said))
+        self.work = None
+        if worker_device().type == "cuda":
+            torch.cuda.empty_cache()
+        return {"outcomes": outcomes_to_json(outcomes), "done": True}
+
+    def _commit(self, number: int, row: dict[str, Any], epochs: list[dict[str, Any]]) -> None:
+        self.store.write_epochs(epochs)
+        self.store.write_trial(row, space_columns(self.assignment.tasks[number].config))
+
+    def _outcome(self, number: int, status: str) -> Outcome:
+        assert self.work is not None
+        task, result = self.assignment.tasks[number], self.work.results[number]
+        curve = tuple((p.step, p.score) for p in result.curve if p.error is None)
+        steps = result.curve[-1].step if result.curve else 0
+        return Outcome(task.config, task.origin, status, curve, steps, result.error)
+
+    def _rows(self, number: int, status: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The terminal row of a trial as things stand, and its epochs."""
+        task, attempt = self.assignment.tasks[number], self.attempts[number]
+        row = trial_row(self.launch, self.assignment, task, attempt, self.started_at, status)
+        if self.work is None:
+            return row, []
+        result, material = self.work.results[number], self.work.material
+        row |= result_columns(
+            result,
+            self.assignment,
+            material,
+            self.work.cost() if status != "failed" else None,
+            architecture(task.config.student, material.teacher.model.config),
+            self.launch.sweep.budget.steps,
+            device_name(material.device),
+            self.notes.texts,
+        )
+        row["error"] = result.error
+        return row, epoch_rows(self.launch, self.assignment, task, attempt, result.curve)
+
+
+def revived(payload: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The row and epochs that travelled with a report, times read back."""
+    data = json.loads(payload)
+    row = data["row"]
+    for column in ("started_at", "ended_at"):
+        row[column] = datetime.fromisoformat(row[column])
+    return row, data["epochs"]
+
+
+def trainable_for(launch: Launch) -> type[TrialRunner]:
+    """The trainable of one launch."""
+    return type("DistillerTrial", (TrialRunner,), {"launch": launch})

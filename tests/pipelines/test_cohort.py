@@ -1,0 +1,309 @@
+"""Students trained together are the students trained alone: to rounding, whoever their neighbours are."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.pipelines.conftest import FAMILIES, config_of, make_material
+from distiller.pipelines import stack
+from distiller.pipelines.cohort import CohortRun, Member, Progress, adaptations
+from distiller.pipelines.material import Material
+from distiller.pipelines.optimizer import SoloAdamW
+from torch import Tensor
+
+STEPS = 20
+EMD = {"kind": "emd", "temperature": 0.7}
+
+
+def term(objective: str, **more: Any) -> dict[str, Any]:
+    return {"objective": objective, **more}
+
+
+def optimization(**more: Any) -> dict[str, Any]:
+    return {"learning_rate": 2e-3, "warmup": 0.2, **more}
+
+
+# Every objective, mapping, representation, projection, prediction loss and augmentation, each with
+# neighbours that share its kind and neighbours that do not.
+CONFIGS = [
+    config_of(intermediate=term("mse", weight=0.5), optimization=optimization(learning_rate=5e-3)),
+    config_of(
+        intermediate=term("mse", weight=2.0),
+        prediction={"loss": "kl", "temperature": 5.0, "hard_weight": 0.1},
+        optimization=optimization(schedule="cosine", weight_decay=0.1),
+    ),
+    config_of(
+        intermediate=term("cosine", representation="mean", mapping={"kind": "last"}),
+        prediction={"loss": "ce", "hard_weight": 0.0, "temperature": 1.5},
+        optimization=optimization(schedule="constant", warmup=0.0, max_grad_norm=0.05),
+        augmentation={"method": "random", "copies": 2},
+    ),
+    config_of(
+        intermediate=[term("pkd", weight=3.0), term("mse", representation="mean", mapping=EMD)],
+        prediction={"loss": "mse", "hard_weight": 0.3},
+        augmentation=[{"method": "random", "strength": 0.3}, {"method": "mixup"}],
+    ),
+    config_of(intermediate=term("mi_alpha", alpha=0.3, weight=0.2), augmentation={"method": "mixup"}),
+    config_of(
+        intermediate=[term("mi_alpha", alpha=0.8, representation="mean", mapping=EMD), term("mi_alpha")],
+        prediction={"loss": "kl", "hard_weight": 0.9},
+        optimization=optimization(weight_decay=0.0),
+    ),
+    config_of(intermediate=term("cosine", mapping=EMD), augmentation={"method": "mixup", "concentration": 1.0}),
+    config_of(prediction="labels", intermediate=term("mse", representation="cls", mapping={"kind": "last"})),
+    config_of(student={"initialization": "random", "layers": 2, "width": 16}, intermediate=term("mse")),
+]
+MEMBERS = [Member(config, seed=i % 3) for i, config in enumerate(CONFIGS)]
+LABELS_ONLY = [
+    Member(config_of(prediction="labels", optimization=optimization(learning_rate=rate), **more), seed)
+    for rate, seed, more in [
+        (1e-3, 0, {}),
+        (4e-3, 1, {"augmentation": {"method": "mixup"}}),
+        (2e-3, 2, {"augmentation": {"method": "random"}}),
+    ]
+]
+
+
+def trained(members: list[Member], material: Material, steps: int = STEPS) -> CohortRun:
+    run = CohortRun(members, material, steps, 7, torch.float64)
+    run.reports = run.advance(steps)  # type: ignore[attr-defined]
+    return run
+
+
+def state_of(run: CohortRun, name: int) -> dict[str, Tensor]:
+    """All that a member learned; its word table by the teacher's ids (0 where it has no row)."""
+    member = run.names.index(name)
+    stacked = run.students.stacked
+    own = {n: (p[member] if stacked else p).detach() for n, p in run.students.parameters.items()}
+    words = next(n for n in own if "word_embeddings" in n or "tok_embeddings" in n)
+    full = torch.zeros(len(run.vocabulary.new_ids), own[words].shape[1], dtype=own[words].dtype)
+    own[words] = full.index_copy(0, run.vocabulary.kept, own[words])
+    for group in run.terms:
+        if member in group.members:
+            row = group.members.index(member)
+            learned = {**group.parameters, **(group.state or {})}
+            own |= {f"{group.kind}.{n}": p[row].detach() for n, p in learned.items()}
+    return own
+
+
+def assert_same_member(run: CohortRun, name: int, solo: CohortRun, tolerance: float = 1e-8) -> None:
+    found, expected = state_of(run, name), state_of(solo, 0)
+    assert found.keys() == expected.keys()
+    known = torch.zeros(200, dtype=torch.bool).index_fill(0, solo.vocabulary.kept, True)
+    for key, tensor in expected.items():
+        here = found[key]
+        if tensor.shape[0] == 200:  # a neighbour's view may bring in words that the member never meets
+            here, tensor = here[known], tensor[known]
+        assert torch.allclose(here, tensor, rtol=0, atol=tolerance), (key, (here - tensor).abs().max())
+
+
+def assert_same_report(found: Progress, expected: Progress) -> None:
+    assert found.losses == pytest.approx(expected.losses, abs=1e-8)
+    assert found.metrics == pytest.approx(expected.metrics, abs=1e-8)
+    assert (found.step, found.learning_rate) == (expected.step, expected.learning_rate)
+
+
+@pytest.fixture(scope="module")
+def solos(material: Material) -> list[CohortRun]:
+    return [trained([member], material) for member in MEMBERS]
+
+
+@pytest.mark.parametrize("order", [list(range(9)), [8, 3, 6, 0, 5, 2, 7, 1, 4], [4, 0]])
+def test_fused_equals_solo_in_float64(material: Material, solos: list[CohortRun], order: list[int]) -> None:
+    run = trained([MEMBERS[i] for i in order], material)
+    assert run.students.fused
+    assert all(isinstance(solo.optimizer, SoloAdamW) for solo in solos)
+    for name, i in enumerate(order):
+        assert_same_member(run, name, solos[i])
+        assert_same_report(run.reports[name], solos[i].reports[0])  # type: ignore[attr-defined]
+
+
+def test_members_differ(solos: list[CohortRun]) -> None:
+    """Or the test above would prove nothing."""
+    heads = [state_of(solo, 0)["model.classifier.weight"] for solo in solos]
+    assert all(not torch.allclose(a, b, atol=1e-4) for i, a in enumerate(heads) for b in heads[:i])
+
+
+def test_fused_equals_solo_without_a_teacher(material: Material) -> None:
+    run = trained(LABELS_ONLY, material)
+    for name, member in enumerate(LABELS_ONLY):
+        assert_same_member(run, name, trained([member], material))
+
+
+def test_fused_equals_solo_in_a_regression(regression: Material) -> None:
+    members = [
+        Member(config_of(prediction={"loss": "mse", "hard_weight": w}, intermediate=term("mse")), 1)
+        for w in (0.2, 0.8)
+    ]
+    run = trained(members, regression)
+    for name, member in enumerate(members):
+        assert_same_member(run, name, trained([member], regression))
+
+
+def test_first_gradients_in_float32(material: Material) -> None:
+    members = [
+        Member(
+            m.config.model_copy(
+                update={"optimization": m.config.optimization.model_copy(update={"max_grad_norm": 1e9})}
+            ),
+            m.seed,
+        )
+        for m in MEMBERS
+    ]
+    run = CohortRun(members, material, STEPS, 7)
+    run.advance(1)
+    for name, member in enumerate(members):
+        solo = CohortRun([member], material, STEPS, 7)
+        solo.advance(1)
+        pairs = {
+            n: (run.students.parameters[n].grad[name], p.grad)  # type: ignore[index]
+            for n, p in solo.students.parameters.items()
+            if "embedding" not in n
+        }
+        whole = math.sqrt(sum(float(g.square().sum()) for _, g in pairs.values()))  # type: ignore[union-attr]
+        for key, (found, expected) in pairs.items():
+            # A gradient that is zero but for rounding has no relative error: key biases, next to nothing.
+            scale = max(float(expected.norm()), 1e-2 * whole)  # type: ignore[union-attr]
+            assert float((found - expected).norm()) <= 1e-5 * scale, (name, key)
+
+
+def test_compaction_changes_nothing_for_those_left(material: Material, solos: list[CohortRun]) -> None:
+    run = CohortRun(MEMBERS, material, STEPS, 7, torch.float64)
+    run.advance(6)
+    run.keep([1, 3, 5, 6, 8])
+    run.advance(12)
+    run.keep([6, 3])
+    run.advance(16)
+    assert len(run.streams) == 2
+    run.keep([3])
+    (report,) = run.advance(STEPS)
+    assert (report.member, report.step) == (3, STEPS)
+    assert_same_member(run, 3, solos[3])
+    assert report.metrics == pytest.approx(solos[3].reports[0].metrics, abs=1e-8)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="none of the members"):
+        run.keep([1])
+
+
+@pytest.mark.parametrize("poison", ["learning rate", "parameter", "projection"])
+def test_a_diverged_member_leaves_its_neighbours_alone(
+    material: Material, solos: list[CohortRun], poison: str
+) -> None:
+    members = [MEMBERS[0], MEMBERS[1], MEMBERS[3], MEMBERS[5]]
+    run = CohortRun(members, material, STEPS, 7, torch.float64)
+    if poison == "learning rate":
+        run.advance(3)
+        optimizer = run.optimizer
+        step = optimizer.step
+        optimizer.step = lambda rates: step([rates[0], 1e200, *rates[2:]])  # type: ignore[method-assign]
+    elif poison == "parameter":
+        with torch.no_grad():
+            run.students.parameters["model.classifier.weight"][1] = math.nan
+    else:
+        group = next(g for g in run.terms if g.kind.objective == "mse" and len(g.members) == 2)
+        with torch.no_grad():
+            group.parameters["weight"][1] = math.inf
+    reports = run.advance(STEPS)
+    assert [r.error is None for r in reports] == [True, False, True, True]
+    assert "diverged" in str(reports[1].error)
+    assert math.isnan(reports[1].score)
+    for name, i in ((0, 0), (2, 3), (3, 5)):
+        assert_same_member(run, name, solos[i])
+
+
+def test_the_others_go_on_after_a_failure(material: Material, solos: list[CohortRun]) -> None:
+    run = CohortRun(MEMBERS[:2], material, STEPS, 7, torch.float64)
+    with torch.no_grad():
+        run.students.parameters["model.classifier.weight"][1] = math.nan
+    assert run.advance(2)[1].error
+    run.keep([0])
+    (report,) = run.advance(STEPS)
+    assert report.step == STEPS
+    assert_same_member(run, 0, solos[0])
+
+
+def test_what_does_not_vmap_runs_member_by_member(
+    material: Material, solos: list[CohortRun], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("vmap: It looks like you're calling .item() on a Tensor")
+
+    monkeypatch.setattr(stack, "vmap", refuse)
+    order = [3, 0, 4]
+    with caplog.at_level(logging.WARNING):
+        run = CohortRun([MEMBERS[i] for i in order], material, STEPS, 7, torch.float64)
+    assert not run.students.fused
+    assert "BertForSequenceClassification does not go through vmap" in caplog.text
+    assert ".item()" in caplog.text
+    run.advance(12)
+    run.keep([0, 2])
+    run.advance(STEPS)
+    assert_same_member(run, 0, solos[3])
+    assert_same_member(run, 2, solos[4])
+
+
+def test_an_architecture_that_vmap_changes_is_found_out(
+    material: Material, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    forward = stack.functional_call
+    monkeypatch.setattr(
+        stack, "functional_call", lambda *a: (lambda r: (r[0] + 1.0, r[1]))(forward(*a))
+    )
+    with caplog.at_level(logging.WARNING):
+        run = CohortRun(MEMBERS[:2], material, STEPS, 7)
+    assert not run.students.fused
+    assert "other outputs" in caplog.text
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_families(folder_of: Callable[[str], Path], family: str) -> None:
+    """Each family as teacher and student: fused, mixed, masked, equal to solo; segments where it has them."""
+    pair = family in ("bert", "electra", "albert")
+    material = make_material(folder_of(family), family, pair=pair)
+    members, steps = [MEMBERS[i] for i in (1, 3, 5)], 6
+    run, one_stream = trained(members, material, steps), trained([MEMBERS[5], MEMBERS[1]], material, steps)
+    assert run.students.fused
+    assert one_stream.students.fused
+    for name, member in enumerate(members):
+        solo = trained([member], material, steps)
+        assert_same_member(run, name, solo)
+        if name == 0:
+            assert_same_member(one_stream, 1, solo)
+    model = copy.deepcopy(run.student(0))
+    assert model.config.vocab_size == 200
+    assert model.config.pad_token_id == material.teacher.model.config.pad_token_id
+
+
+def test_only_alike_members_share_a_cohort(material: Material) -> None:
+    wide = config_of(student={"initialization": "svd", "layers": 2, "width": 32})
+    for other in (wide, config_of(prediction="labels"), config_of(optimization={"batch_size": 4})):
+        with pytest.raises(ValueError, match="one architecture"):
+            CohortRun([MEMBERS[0], Member(other, 0)], material, STEPS, 0)
+
+
+def test_own_width_and_teacher_layers_share_a_cohort(material: Material) -> None:
+    """Both have the teacher's width: they must have its heads too, or stacking them would mix them up."""
+    starts: list[dict[str, Any]] = [
+        {"initialization": "teacher_layers", "layers": 2, "selection": s} for s in ("first", "even")
+    ]
+    starts.append({"initialization": "random", "layers": 2, "width": 32})
+    members = [Member(config_of(student=s, intermediate=term("mse", projection="none")), 0) for s in starts]
+    run = trained(members, material)
+    assert not any(name for name in run.terms[0].parameters)
+    for name, member in enumerate(members):
+        assert_same_member(run, name, trained([member], material))
+
+
+def test_adaptations_are_said(material: Material) -> None:
+    mixup = {"method": "mixup"}
+    config = config_of(intermediate=term("mse", projection="none"), augmentation=[mixup, mixup])
+    first, second = adaptations(config, material)
+    assert first == "intermediate 1: projected, as widths differ (16 and 32)"
+    assert second.startswith("augmentation 2: unused")
+    assert adaptations(CONFIGS[0], material) == []

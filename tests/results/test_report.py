@@ -1,0 +1,228 @@
+"""The report as a browser and a suspicious reader see it, and its figures against brute force."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distiller.results.leaderboard import leaderboard
+from distiller.results.report import write_report
+from distiller.results.report.figures import parameter_bars, pareto_front, stage_bars, thinned
+from distiller.results.report.page import failures
+from distiller.results.report.parallel import parallel
+from distiller.spaces.errors import InputError
+
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+ATTACK = "</script><script>alert('x')</script><img src=http://evil.example/a.png onerror=alert(1)>"
+
+
+class Page(HTMLParser):
+    """Tags with attributes, the text outside scripts, and whether every tag is closed in its place."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.text, self.open, self.scripts = [], "", [], []
+        self.source = path.read_text("utf-8")
+        self.feed(self.source)
+        self.close()
+        assert self.open == []
+        self.ids = {of["id"] for _, of in self.tags if "id" in of}
+        self.figures = json.loads(next(body for of, body in self.scripts if of.get("id") == "figures"))
+        self.drawn = [int(of["data-figure"]) for _, of in self.tags if "data-figure" in of]
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "script":
+            self.scripts.append([dict(attrs), ""])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+    def handle_data(self, data):
+        if self.open[-1:] == ["script"]:
+            self.scripts[-1][1] += data
+        elif self.open[-1:] != ["style"]:
+            self.text += re.sub(r"\s+", " ", data.replace("\N{NO-BREAK SPACE}", " "))
+
+
+@pytest.fixture
+def page(tmp_path):
+    return lambda store, name="demo": Page(write_report(store, name, tmp_path / "a 'b'" / "report.html"))
+
+
+def assert_offline(page):
+    """Nothing is loaded from anywhere, and the browser is told to refuse it."""
+    for tag, attributes in page.tags:
+        assert tag not in {"link", "img", "iframe", "object", "embed", "base", "form"}
+        for name in ("src", "srcset", "data", "action", "background"):
+            assert name not in attributes
+        assert attributes.get("href", "#").startswith("#")
+        assert not [name for name in attributes if name.startswith("on")]
+    assert {of["href"][1:] for _, of in page.tags if "href" in of} <= page.ids
+    (policy,) = [of["content"] for _, of in page.tags if "http-equiv" in of]
+    nonce = re.search(r"script-src 'nonce-([^']+)'", policy).group(1)
+    assert "default-src 'none'" in policy
+    assert [of.get("nonce", of.get("type")) for of, _ in page.scripts] == ["application/json", nonce, nonce]
+    style = re.search(r"<style>(.*?)</style>", page.source, re.DOTALL).group(1)
+    assert not re.search(r"url\(|@import", style)
+
+
+def test_the_whole_report(demo, page):
+    made = demo().filled()
+    found = page(made.store)
+    assert_offline(found)
+    assert found.drawn == list(range(len(found.figures)))
+    assert page(made.store).source.count("plotly.js v") == 1
+    for board in leaderboard(made.store, "demo"):
+        for words in (board.dataset, str(board.winner.test), str(board.gain), "more than the noise"):
+            assert words in found.text
+        assert board.winner.config_id in found.text
+    counts = "42 completed, 6 stopped early, 4 failed"
+    assert counts in found.text
+    assert "loss is nan" in found.text
+    assert "too few" in found.text  # importance says that it cannot tell
+    assert "distiller launch sweep.yaml" in found.text
+    assert "distiller train best/tweets.yaml" in found.text
+    winner = next(t for t in found.figures[0]["data"] if t["name"] == "winner (3)")
+    finals = [y for y, following in zip(winner["y"], winner["y"][1:], strict=False) if following is None]
+    assert finals == pytest.approx([0.73, 0.745, 0.75])
+    stopped = next(t for t in found.figures[0]["data"] if t["name"].startswith("stopped early"))
+    assert max(x for x in stopped["x"] if x) == 30
+
+
+def test_texts_from_the_store_cannot_become_markup(demo, page):
+    made = demo()
+    for i in range(4):
+        made.trial("trec", made.config("trec"), 0.5 + i / 10, student=ATTACK)
+    said = {"error": ATTACK, "traceback": ATTACK, "device": ATTACK}
+    made.trial("trec", made.config("trec"), None, status="failed", **said)
+    made.store.write_text("demo", "sweep.yaml", made.text + f"# {ATTACK}\n")
+    launched = {"git_commit": ATTACK, "distiller_version": ATTACK}
+    made.store.write_text("demo", "sweep.json", json.dumps(launched))
+    found = page(made.store)
+    assert_offline(found)
+    assert found.text.count("alert('x')") >= 4  # shown as what it is
+    assert ATTACK not in found.source
+    said = [text for figure in found.figures for trace in figure["data"] for text in trace.get("text") or ()]
+    assert said
+    assert not [text for text in said if text and "<" in text]  # Plotly takes markup in its labels
+
+
+@pytest.mark.parametrize("kind", ["empty", "failed", "stopped", "one", "ten"])
+def test_any_sweep_has_a_page(demo, page, kind):
+    tail = "with.a-very-long-name-that-goes-on-and-on-" + 40 * "x"
+    long = {f"dataset-{i}_{tail}": "{builtin: sms}" for i in range(10)}
+    made = demo(datasets={"one": {"trec": "{builtin: trec}"}, "ten": long}.get(kind))
+    for dataset in made.sweep.datasets if kind != "empty" else ():
+        status = kind if kind in ("failed", "stopped") else "completed"
+        score = None if kind == "failed" else 0.5
+        unknown = {"parameters": None, "latency_ms": None}
+        made.trial(dataset, made.config(dataset), score, status=status, error="E", **unknown)
+    found = page(made.store)
+    assert_offline(found)
+    for number, dataset in enumerate(made.sweep.datasets):
+        assert f"dataset-{number}" in found.ids
+        assert dataset in found.text
+    optimistic = "1 seed, chosen on the same validation rows"
+    says = {"empty": "No trial has ended yet", "failed": "Every trial failed", "one": optimistic}
+    assert {**says, "stopped": "no full run has completed", "ten": optimistic}[kind] in found.text
+
+
+def test_what_is_missing_is_said(demo, page, tmp_path):
+    made = demo(name="torn").filled()
+    torn = sorted((tmp_path / 'it\'s "a" store' / "trials" / "torn").glob("*.parquet"))[0]
+    torn.write_bytes(torn.read_bytes()[:100])
+    identity = {"sweep": "torn", "dataset": "trec", "config_id": "abc", "seed": 0, "role": "search"}
+    made.store.write_attempt({**identity, "trial_id": "trec-abc-0-search", "attempt": 1})
+    text = page(made.store, "torn").text
+    assert "1 file of the store could not be read" in text
+    assert torn.name in text
+    assert "2 trials are started and not ended" in text  # the torn one among them
+    with pytest.raises(InputError, match="--out"):
+        write_report(made.store, "torn", tmp_path)
+    with pytest.raises(InputError, match="did you mean 'torn'"):
+        write_report(made.store, "tron", tmp_path / "r.html")
+
+
+def test_failures_are_grouped_with_numbers_aside():
+    row = {"status": "failed", "dataset": "a", "trial_id": "t", "traceback": "tb"}
+    errors = ["nan at step 3", "nan at step 17", "no memory at 0xdeadbeef", None, "nan at step 5"]
+    groups = failures([{**row, "error": error} for error in errors] + [{**row, "status": "completed"}])
+    assert [(g["error"], g["count"]) for g in groups] == [
+        ("nan at step 3", 3), ("no memory at 0xdeadbeef", 1), ("no error was recorded", 1)
+    ]  # fmt: skip
+
+
+few = st.integers(0, 6).map(float)
+
+
+@given(st.lists(st.tuples(few, few), max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_pareto_front_is_what_nothing_dominates(points):
+    def dominated(cost, score):
+        return any(c <= cost and s >= score and (c, s) != (cost, score) for c, s in points)
+
+    front = pareto_front([c for c, _ in points], [s for _, s in points])
+    assert sorted(front) == [i for i, point in enumerate(points) if not dominated(*point)]
+    assert [points[i][0] for i in front] == sorted(points[i][0] for i in front)
+
+
+@given(st.integers(0, 500), st.integers(3, 60))
+@settings(max_examples=50, deadline=None)
+def test_thinning_keeps_the_best_and_never_repeats(count, most):
+    kept = thinned(range(count), most)
+    assert len(kept) == len(set(kept)) == min(count, most)
+    assert kept[: most // 3] == list(range(min(count, most // 3)))
+
+
+def test_bars_show_what_importance_says():
+    stages = [
+        {"stage": "intermediate", "main": 0.5, "total": 0.7, "influential": True},
+        {"stage": "student", "main": 0.1, "total": 0.2, "influential": False},
+    ]
+    shares = {"intermediate.objective": 0.4, "student.svd.layers": 0.1, "intermediate.mse.weight": 0.05}
+    parameters = [
+        {"path": path, "stage": path.split(".")[0], "kind": "parameter", "share": share}
+        for path, share in shares.items()
+    ]
+    found = {"verdict": "ok", "stages": stages, "parameters": parameters}
+    total, alone = stage_bars(found)["data"]
+    assert (total["y"], total["x"], alone["x"]) == (["student", "intermediate"], [0.2, 0.7], [0.1, 0.5])
+    assert len(set(total["marker"]["color"])) == 2  # the confirmed one stands out
+    (bars,) = parameter_bars(found)["data"]
+    assert dict(zip(bars["y"], bars["x"], strict=True)) == shares
+    unsure = stage_bars({**found, "verdict": "cannot tell"})["data"][1]
+    assert unsure["marker"]["opacity"] < alone["marker"]["opacity"]
+    assert stage_bars({**found, "stages": []}) is None
+
+
+def test_parallel_places_follow_values(demo):
+    made = demo(datasets={"trec": "{builtin: trec}"})
+    space = made.sweep.space_of("trec")
+    rows = [made.trial("trec", made.config("trec"), score) for score in (0.2, 0.4, 0.9, 0.5, 0.6, 0.7)]
+    made.trial("trec", made.config("trec"), 0.99, status="stopped")
+    drawn = parallel(made.rows, space, "matthews")
+    names = [axis["name"] for axis in drawn["axes"]]
+    assert names[-1] == "matthews"
+    best_first = sorted(rows, key=lambda row: -row["score"])
+    assert [line["text"].split(":")[0] for line in drawn["lines"]] == [row["config_id"] for row in best_first]
+    for name in names[:-1]:
+        i = names.index(name)
+        values = [row.get(name) for row in best_first]
+        places = [line["at"][i] for line in drawn["lines"]]
+        assert [p is None for p in places] == [v is None for v in values]
+        known = [(v, p) for v, p in zip(values, places, strict=True) if v is not None]
+        assert len({v for v, _ in known}) == len({p for _, p in known})
+        assert [p for _, p in sorted(known)] == sorted(p for _, p in known)
+        assert all(0 <= p <= 1 for _, p in known)
+    rates = np.array([row["optimization_learning_rate"] for row in best_first])  # a log range
+    places = [line["at"][names.index("optimization_learning_rate")] for line in drawn["lines"]]
+    logs = np.log(rates)
+    assert places == pytest.approx((logs - logs.min()) / (logs.max() - logs.min()))
+    assert parallel(rows[:2], space, "matthews") is None

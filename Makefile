@@ -27,7 +27,7 @@ lint: $(READY)
 	cd build/types && $(abspath $(PY)) -m mypy --config-file $(CURDIR)/pyproject.toml
 
 bench: $(READY)
-	$(PY) -m benchmarks.run
+	$(PY) tests/bench/run.py
 
 gpu-check: $(READY)
 	$(PY) tests/gpu_check.py

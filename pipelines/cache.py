@@ -17,11 +17,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from distiller.pipelines.checkpoint import forward
 from distiller.pipelines.content import built_once, content_key
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.objectives import reduce_representation
 from distiller.pipelines.student import takes_types
-from distiller.pipelines.teacher import Teacher, forward
+from distiller.pipelines.teacher import Teacher
 from distiller.pipelines.tokens import Batch, IntArray, Tokens, by_length
 
 log = logging.getLogger(__name__)
@@ -62,13 +63,12 @@ class TeacherOutputs:
         hidden = {}
         for representation in wanted.representations:
             stored = self.hidden[representation]
+            position, mask = picked, None
             if representation == "tokens":
                 position, mask = self.tokens.positions(rows, length)
-                states = stored[position] * mask[..., None, None]
-            else:
-                states = stored[picked]
             for layer in wanted.layers:
-                hidden[layer, representation] = states[..., self.demand.layers.index(layer), :].float()
+                states = stored[:, self.demand.layers.index(layer)][position].float()
+                hidden[layer, representation] = states if mask is None else states * mask[..., None]
         return Targets(self.logits[picked], hidden)
 
 
@@ -142,7 +142,7 @@ def live_targets(
         if embeddings is None:
             outputs = forward(model, batch.ids, batch.types, batch.mask, **inputs)
         else:
-            if takes_types(type(model)):
+            if takes_types(model):
                 inputs["token_type_ids"] = batch.types
             outputs = model(
                 inputs_embeds=embeddings, attention_mask=batch.mask.long(), return_dict=True, **inputs
@@ -166,17 +166,22 @@ def compute_outputs(
         try:
             _write_outputs(teacher, tokens, demand, folder, precision, states)
             return
-        except _BeyondFloat16:
+        except _BeyondFloat16Error:
             log.warning("hidden states of teacher %s exceed float16: cached as float32", teacher.name)
             states = np.float32
 
 
-class _BeyondFloat16(Exception):
+class _BeyondFloat16Error(Exception):
     pass
 
 
 def _write_outputs(
-    teacher: Teacher, tokens: Tokens, demand: Demand, folder: Path, precision: torch.dtype, states: npt.DTypeLike
+    teacher: Teacher,
+    tokens: Tokens,
+    demand: Demand,
+    folder: Path,
+    precision: torch.dtype,
+    states: npt.DTypeLike,
 ) -> None:
     device = teacher.model.device
     width, layers = int(teacher.model.config.hidden_size), len(demand.layers)
@@ -198,7 +203,7 @@ def _write_outputs(
         for representation, array in arrays.items():
             values = torch.stack([targets.hidden[layer, representation] for layer in demand.layers], -2).cpu()
             if states == np.float16 and not bool((values.abs() < 6.5e4).all()):
-                raise _BeyondFloat16
+                raise _BeyondFloat16Error
             if representation == "tokens":
                 position, mask = tokens.positions(rows)
                 array[position[mask].numpy()] = values[mask].numpy()

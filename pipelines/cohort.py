@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.material import Material
 from distiller.pipelines.member import Member, Progress, adaptations, cohort_key, uses_teacher
-from distiller.pipelines.optimizer import SoloAdamW, Stacked, StackedAdamW, learning_rates
+from distiller.pipelines.optimizer import SoloAdamW, Stacked, StackedAdamW, decays, learning_rates
 from distiller.pipelines.outputs import prediction_groups
 from distiller.pipelines.stack import StackedStudents
-from distiller.pipelines.streams import Stream, StreamBatch, student_inputs
+from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, teacher_hidden
 from distiller.pipelines.student import align_head, build_model, width_of, with_full_vocabulary
-from distiller.pipelines.terms import TermGroup, term_groups
+from distiller.pipelines.terms import term_groups
 from distiller.pipelines.tokens import IntArray, by_length, training_batches
 from distiller.spaces.student import TeacherLayers
 
@@ -85,7 +85,8 @@ class CohortRun:
         if self.labels.is_floating_point():
             self.labels = self.labels.to(dtype)
         self.optimizer = self._optimizer()
-        self._reset_sums()
+        self.sums: dict[str, Tensor] = {}
+        self.sum_steps = 0
 
     def _make_streams(self) -> None:
         configs, layers = [m.config for m in self.members], self.material.teacher.layers
@@ -110,17 +111,17 @@ class CohortRun:
             model = build_model(choice, teacher.model, task, table, self.vocabulary, member.seed)
             if isinstance(choice, TeacherLayers):
                 align_head(model, task, teacher.order, *material.scale)
-            models.append(model.to(dtype=self.dtype))
+            models.append(cast(PreTrainedModel, cast(nn.Module, model).to(self.dtype)))
         self.students = StackedStudents(models, material.device)
 
     def _stacked_parameters(self) -> list[Stacked]:
         everyone = torch.arange(len(self.members), device=self.material.device)
         stacked = [
-            Stacked(p, everyone, _decays(name, p.dim() - 1)) for name, p in self.students.parameters.items()
+            Stacked(p, everyone, decays(name, p.dim() - 1)) for name, p in self.students.parameters.items()
         ]
         for group in self.terms:
             index = torch.tensor(group.members, device=self.material.device)
-            stacked += [Stacked(p, index, _decays(name, p.dim() - 2)) for name, p in group.parameters.items()]
+            stacked += [Stacked(p, index, decays(name, p.dim() - 2)) for name, p in group.parameters.items()]
         return stacked
 
     def _optimizer(self) -> SoloAdamW | StackedAdamW:
@@ -134,15 +135,11 @@ class CohortRun:
                 torch.tensor(decay, device=device, dtype=self.dtype),
                 torch.tensor(clipping, device=device, dtype=self.dtype),
             )
-        named = [(p, _decays(name, p.dim())) for name, p in self.students.parameters.items()]
+        named = [(p, decays(name, p.dim())) for name, p in self.students.parameters.items()]
         for group in self.terms:
-            named += [(p, _decays(name, p.dim() - 2)) for name, p in group.parameters.items()]
-        decaying = [p for p, decays in named if decays]
-        return SoloAdamW(decaying, [p for p, decays in named if not decays], decay[0], clipping[0])
-
-    def _reset_sums(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.sum_steps = 0
+            named += [(p, decays(name, p.dim() - 2)) for name, p in group.parameters.items()]
+        decaying = [p for p, falls in named if falls]
+        return SoloAdamW(decaying, [p for p, falls in named if not falls], decay[0], clipping[0])
 
     def advance(self, until: int) -> list[Progress]:
         """Train to step `until` and evaluate: one report for each member that is left, in order."""
@@ -161,9 +158,8 @@ class CohortRun:
         rows, rounds = next(self.batches)
         batches = self._stream_batches(rows, rounds)
         inputs, partner, share = student_inputs(batches, self.member_stream, self.new_ids)
-        device = self.material.device
-        autocast = device.type == "cuda" and self.dtype is torch.float32
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocast):
+        kind = self.material.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda" and self.dtype is torch.float32):
             logits, hidden = self.students(inputs.ids, inputs.types, inputs.mask, partner, share)
         total = self._losses(rows, batches, logits, hidden)
         self.optimizer.zero_grad()
@@ -209,7 +205,8 @@ class CohortRun:
             self._add("soft", index, soft)
         masks = torch.stack([b.inputs.mask for b in batches])
         for group in self.terms:
-            losses = group.losses(hidden, masks, _teacher_hidden(group, batches), self.member_stream)
+            said_of = teacher_hidden(batches, group.teacher_layers, group.kind.representation)
+            losses = group.losses(hidden, masks, said_of, self.member_stream)
             index = torch.tensor(group.members, device=device)
             total = total.index_add(0, index, losses)
             self._add(f"intermediate_{group.kind.slot}_{group.kind.objective}", index, losses)
@@ -262,7 +259,7 @@ class CohortRun:
                     error=error,
                 )
             )
-        self._reset_sums()
+        self.sums, self.sum_steps = {}, 0
         return reports
 
     def keep(self, names: Sequence[int]) -> None:
@@ -282,17 +279,14 @@ class CohortRun:
         self.members = [self.members[i] for i in left]
         self.names = [self.names[i] for i in left]
         self.tables = [self.tables[i] for i in left]
-        self.member_stream = [self.member_stream[i] for i in left]
         self.rates = [self.rates[i] for i in left]
         assert isinstance(self.optimizer, StackedAdamW)
         self.optimizer.keep(left, self._stacked_parameters())
         self.sums = {part: total[left] for part, total in self.sums.items()}
-        self._drop_streams()
-
-    def _drop_streams(self) -> None:
-        used = sorted(set(self.member_stream))
+        read = [self.member_stream[i] for i in left]
+        used = sorted(set(read))
         self.streams = [self.streams[s] for s in used]
-        self.member_stream = [used.index(s) for s in self.member_stream]
+        self.member_stream = [used.index(s) for s in read]
 
     def student(self, name: int) -> PreTrainedModel:
         """A member's student with its whole vocabulary; in a regression it predicts standardised scores."""
@@ -303,22 +297,3 @@ class CohortRun:
             self.tables[member],
             self.vocabulary,
         )
-
-
-def _decays(name: str, dimensions: int) -> bool:
-    """Whether weight decay applies to a parameter of one student: not to biases and norms."""
-    return dimensions > 1 and not name.endswith("bias")
-
-
-def _teacher_hidden(
-    group: TermGroup, batches: Sequence[StreamBatch]
-) -> dict[tuple[int, str], Tensor]:
-    """By (layer, representation), what the teacher says in each stream, [S, ...]."""
-    found = {}
-    for layer in group.teacher_layers:
-        key = (layer, group.kind.representation)
-        states = [b.targets.hidden.get(key) if b.targets is not None else None for b in batches]
-        # A stream that no member of this group reads may lack the state: any shape-mate stands in.
-        some = next(s for s in states if s is not None)
-        found[key] = torch.stack([some if s is None else s for s in states])
-    return found

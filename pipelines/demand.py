@@ -12,6 +12,7 @@ from distiller.spaces.intermediate import NoIntermediate, Pkd
 from distiller.spaces.priors import OneOf, values_of
 from distiller.spaces.space import Branch, Group, Space
 
+
 @dataclass(frozen=True)
 class Demand:
     """Teacher layers (1 = first) and representations, each sorted; empty for logits alone."""
@@ -36,7 +37,9 @@ class Demand:
         demand = cls()
         for term in config.intermediate:
             if not isinstance(term, NoIntermediate):
-                demand |= _of(term.mapping.kind, representation_of(term), [config.student.layers], teacher_layers)
+                demand |= _of(
+                    term.mapping.kind, representation_of(term), [config.student.layers], teacher_layers
+                )
         return demand
 
     @classmethod
@@ -80,4 +83,3 @@ def _layer_counts(space: Space) -> list[int]:
             values = prior.values if isinstance(prior, OneOf) else range(int(prior.low), int(prior.high) + 1)
             counts.update(int(v) for v in values)
     return sorted(counts)
-

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from distiller.pipelines.cohort import CohortRun, Member, Progress, adaptations
@@ -84,9 +86,7 @@ class Distillation:
         self.cohort, self.material = cohort, material
         self.memory = PeakMemory(material.device)
         self.run = CohortRun(cohort.members, material, cohort.steps, cohort.order_seed)
-        self.results = [
-            StudentResult(m, adaptations=adaptations(m.config, material)) for m in cohort.members
-        ]
+        self.results = [StudentResult(m, adaptations=adaptations(m.config, material)) for m in cohort.members]
         self.ahead = cohort.stops()
         self.memory.sample()
 
@@ -128,11 +128,12 @@ class Distillation:
         name = architecture(config.student, self.material.teacher.model.config)
         if name not in self.material.costs:
             model = self.run.student(self.run.names[0])
+            cast(nn.Module, model).to(self.material.device)
             length = round(float(self.material.tokens().lengths.mean()))
             self.material.costs[name] = StudentCost(
                 parameters=parameter_count(model),
                 flops=flops_per_example(model, length),
-                latency_ms=latency_ms(model.to(self.material.device), name, self.material.cache),
+                latency_ms=latency_ms(model, name, self.material.cache),
             )
         return Cost(**vars(self.material.costs[name]), peak_memory_bytes=self.memory.extra_bytes)
 

@@ -13,13 +13,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from distiller.pipelines.cost import StudentCost
 from distiller.pipelines.cache import GIB, TeacherOutputs, cached_outputs
+from distiller.pipelines.checkpoint import predict
+from distiller.pipelines.cost import StudentCost
 from distiller.pipelines.data import Dataset, Split, load_dataset
 from distiller.pipelines.demand import Demand
+from distiller.pipelines.fine_tuning import score_scale
 from distiller.pipelines.metrics import headline, majority_score, score
 from distiller.pipelines.student import embedding_width, word_table
-from distiller.pipelines.teacher import Teacher, predict, prepare_teacher, score_scale
+from distiller.pipelines.teacher import Teacher, prepare_teacher
 from distiller.pipelines.tokens import Tokens, Vocabulary, tokenize
 from distiller.pipelines.views import ORIGINAL, View, materialise
 from distiller.spaces.datasets import DatasetConfig
@@ -97,10 +99,11 @@ class Material:
 
     def vocabulary(self, views: Sequence[View]) -> Vocabulary:
         """The token ids that training in `views` and evaluation can meet."""
+        pad = self.teacher.model.config.pad_token_id  # the tokenizer's, in a sound checkpoint
         return Vocabulary.of(
             [*(self.tokens(view) for view in views), *self.held_out.values()],
             int(self.teacher.model.config.vocab_size),
-            self.teacher.tokenizer.all_special_ids,
+            [*self.teacher.tokenizer.all_special_ids, *([] if pad is None else [pad])],
             int(self.teacher.tokenizer.pad_token_id),
         )
 

@@ -48,6 +48,11 @@ def learning_rates(
     return rates
 
 
+def decays(name: str, dimensions: int) -> bool:
+    """Whether weight decay applies to a parameter of one student: not to biases and norms."""
+    return dimensions > 1 and not name.endswith("bias")
+
+
 class SoloAdamW:
     """One student's AdamW: PyTorch's own, fused, with its gradient clipped by norm."""
 
@@ -56,7 +61,10 @@ class SoloAdamW:
     ):
         self.parameters = [*decaying, *plain]
         self.max_norm = max_norm
-        groups = [{"params": list(decaying), "weight_decay": weight_decay}, {"params": list(plain), "weight_decay": 0.0}]
+        groups = [
+            {"params": list(decaying), "weight_decay": weight_decay},
+            {"params": list(plain), "weight_decay": 0.0},
+        ]
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=BETAS, eps=EPSILON, fused=True)
 
     def step(self, rates: Sequence[float]) -> None:
@@ -109,7 +117,9 @@ class StackedAdamW:
         reached = [i for i, p in enumerate(self.parameters) if p.tensor.grad is not None]
         parameters = [self.parameters[i] for i in reached]
         first, second = [self.first[i] for i in reached], [self.second[i] for i in reached]
-        gradients = [_broadcast(scales[p.members], p.tensor) * cast(Tensor, p.tensor.grad) for p in parameters]
+        gradients = [
+            _broadcast(scales[p.members], p.tensor) * cast(Tensor, p.tensor.grad) for p in parameters
+        ]
         torch._foreach_lerp_(first, gradients, 1 - BETAS[0])
         torch._foreach_mul_(second, BETAS[1])
         torch._foreach_addcmul_(second, gradients, gradients, 1 - BETAS[1])

@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 from transformers import PreTrainedModel
 
+from distiller.pipelines.checkpoint import longest_input
 from distiller.pipelines.material import Material
 from distiller.pipelines.student import fold_scale
-from distiller.pipelines.teacher import longest_input
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 
@@ -38,7 +38,7 @@ def save_student(
     folder: Path,
     scores: Mapping[str, Any],
 ) -> None:
-    """Write `folder` so that `AutoModelForSequenceClassification.from_pretrained` loads it with no code of ours.
+    """Write `folder` so that `AutoModelForSequenceClassification` loads it with no code of ours.
 
     A regression's last layer absorbs the scale, so that the student predicts scores in the task's unit.
     """

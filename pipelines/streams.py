@@ -26,9 +26,7 @@ def views_of(policy: Sequence[Augmentation]) -> list[View]:
     views = [ORIGINAL]
     for slot in policy:
         if isinstance(slot, RandomWords):
-            views += [
-                View(slot.method, slot.strength, VIEW_SEED, copy) for copy in range(1, slot.copies + 1)
-            ]
+            views += [View(slot.method, slot.strength, VIEW_SEED, copy) for copy in range(1, slot.copies + 1)]
     return views
 
 
@@ -94,7 +92,7 @@ class Stream:
         return self.concentration is not None
 
     def batch(self, rows: IntArray, rounds: IntArray, rng: np.random.Generator) -> StreamBatch:
-        """The rows in the view of their round: each goes through its views in turn, from a start of its own."""
+        """The rows in the view of their round: each goes through its views, from a start of its own."""
         view = (rows * 2654435761 // 128 + rounds) % len(self.views)
         length = max(int(self.tokens[v].lengths[rows[view == v]].max()) for v in np.unique(view))
         pad = self.material.teacher.tokenizer.pad_token_id
@@ -138,7 +136,7 @@ class Stream:
         # sees may not depend on what its neighbours ask for.
         cached, missing = self._cached(self.wanted)
         parts = [(v, np.flatnonzero(view == v)) for v in np.unique(view)]
-        found = [self.outputs[v].targets(rows[at], cached, length) for v, at in parts]
+        found: list[Targets] = [self.outputs[v].targets(rows[at], cached, length) for v, at in parts]
         targets = found[0]
         if len(parts) > 1:
             order = torch.from_numpy(np.argsort(np.concatenate([at for _, at in parts])))
@@ -216,3 +214,17 @@ def student_inputs(
         torch.stack([partner if b.partner is None else b.partner for b in own]),
         torch.stack([share if b.share is None else b.share for b in own]),
     )
+
+
+def teacher_hidden(
+    batches: Sequence[StreamBatch], layers: Sequence[int], representation: str
+) -> dict[tuple[int, str], Tensor]:
+    """By (layer, representation), what the teacher says in each of S streams, [S, ...]."""
+    found = {}
+    for layer in layers:
+        key = (layer, representation)
+        states = [b.targets.hidden.get(key) if b.targets is not None else None for b in batches]
+        # A stream that no member with this term reads may lack the state: any shape-mate stands in.
+        some = next(s for s in states if s is not None)
+        found[key] = torch.stack([some if s is None else s for s in states])
+    return found

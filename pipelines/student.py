@@ -102,18 +102,22 @@ def word_table(
     kept = directions.flip(1)[:, : min(width, teacher_width)]
     # eigh leaves each direction's sign open; fix it, or students would differ between machines.
     kept = kept * torch.where(kept.gather(0, kept.abs().argmax(0, keepdim=True)) < 0, -1.0, 1.0)
-    reduced = centred @ kept
-    reduced = (reduced * (teacher_table.double().std() / reduced.std())).float()
+    scores: Tensor = centred @ kept
+    reduced: Tensor = (scores * (teacher_table.double().std() / scores.std())).float()
     if width > teacher_width:
         more = torch.randn(vocabulary, width - teacher_width, generator=generator) * deviation
         reduced = torch.cat([reduced, more], 1)
     return reduced
 
 
+def takes_types(model: PreTrainedModel) -> bool:
+    """Whether a model takes segment ids (by signature: its `forward` is wrapped by decorators)."""
+    return "token_type_ids" in _arguments(cast(Any, type(model)))
+
+
 @lru_cache
-def takes_types(model: type[PreTrainedModel]) -> bool:
-    """Whether a model class takes segment ids (by signature: its `forward` is wrapped by decorators)."""
-    return "token_type_ids" in inspect.signature(model.forward).parameters
+def _arguments(model: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(model.forward).parameters)
 
 
 class Student(nn.Module):
@@ -122,7 +126,7 @@ class Student(nn.Module):
     def __init__(self, model: PreTrainedModel):
         super().__init__()
         self.model = model
-        self.takes_types = takes_types(type(model))
+        self.takes_types = takes_types(model)
 
     def forward(
         self,
@@ -178,7 +182,8 @@ def build_model(
     config.vocab_size = (config.pad_token_id or 0) + 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = cast(PreTrainedModel, AutoModelForSequenceClassification.from_config(config)).float()
+        built = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+    model = cast(PreTrainedModel, built.float())
     if isinstance(choice, TeacherLayers):
         copy_layers(model, teacher, choice.selection)
     pad = config.pad_token_id
@@ -195,7 +200,8 @@ def build_model(
 def set_words(model: PreTrainedModel, table: Tensor, pad_id: int | None) -> None:
     """Give a model the word embeddings `table` [V, width], with padding at `pad_id`."""
     # No padding_idx, which vmap does not heed: only mixtures can see padding, and there it may learn.
-    model.set_input_embeddings(nn.Embedding.from_pretrained(table.clone(), freeze=False))
+    words = nn.Embedding(table.shape[0], table.shape[1], _weight=table.clone())
+    model.set_input_embeddings(words)
     model.config.vocab_size = len(table)
     model.config.pad_token_id = pad_id
 
@@ -241,16 +247,17 @@ def with_full_vocabulary(
     model: PreTrainedModel, teacher: PretrainedConfig, table: Tensor, vocabulary: Vocabulary
 ) -> PreTrainedModel:
     """The trained student with all V word embeddings: trained rows where it had them, its start elsewhere."""
-    full = copy.deepcopy(model).float().cpu()
+    full = cast(PreTrainedModel, cast(nn.Module, copy.deepcopy(model)).float().cpu())
     table = table.clone()
-    table[vocabulary.kept] = full.get_input_embeddings().weight.detach()
+    words: nn.Module = full.get_input_embeddings()
+    table[vocabulary.kept] = cast(Tensor, words.weight).detach()
     set_words(full, table, teacher.pad_token_id)
     return full
 
 
 def output_layer(model: PreTrainedModel) -> nn.Linear:
     """The last linear layer of a classifier: the one that gives its outputs."""
-    outputs = int(model.config.num_labels)
+    outputs = model.config.num_labels
     return [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == outputs][-1]
 
 
@@ -264,10 +271,8 @@ def fold_scale(model: PreTrainedModel, task: Task, mean: float, deviation: float
 
 
 @torch.no_grad()
-def align_head(
-    model: PreTrainedModel, task: Task, order: Tensor, mean: float, deviation: float
-) -> None:
-    """Turn a head copied from a teacher into a student's: classes in the task's order, standardised scores."""
+def align_head(model: PreTrainedModel, task: Task, order: Tensor, mean: float, deviation: float) -> None:
+    """Turn a head copied from a teacher into a student's: the task's order, standardised scores."""
     fold_scale(model, task, -mean / deviation, 1 / deviation)
     layer = output_layer(model)
     layer.weight.copy_(layer.weight[order])

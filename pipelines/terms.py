@@ -38,7 +38,7 @@ class TermKind:
 
 
 def kind_of(term: Intermediate, slot: int, student_width: int, teacher_width: int) -> TermKind:
-    """The kind of a term that is not `none`; a projection is there where one is asked for or widths differ."""
+    """The kind of a term that is not `none`; projected where that is asked for or widths differ."""
     assert term.objective != "none"
     asked = getattr(term, "projection", "none") == "linear"
     projected = not isinstance(term, MiAlpha) and (asked or student_width != teacher_width)

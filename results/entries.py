@@ -44,9 +44,11 @@ class Entry:
 
     Attributes:
         rows: rows of the trials table, at least one, by seed.
+        tested: rows of the same config and seeds that were run to be scored on test, where `rows` were not.
     """
 
     rows: tuple[Row, ...]
+    tested: tuple[Row, ...] = ()
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> Entry:
@@ -81,7 +83,8 @@ class Entry:
     @property
     def test(self) -> Scores | None:
         """Of the seeds that were scored on test; None where none was."""
-        scored = [(row["seed"], row["test_score"]) for row in self.rows if finite(row["test_score"])]
+        own = [row for row in self.rows if finite(row["test_score"])]
+        scored = [(row["seed"], row["test_score"]) for row in own or self.tested]
         return Scores(*zip(*scored, strict=True)) if scored else None
 
     def _largest(self, column: str) -> float | None:

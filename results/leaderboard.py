@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Group
@@ -109,7 +109,7 @@ def boards(trials: Sequence[Row], datasets: Sequence[Row], sweep: SweepConfig | 
 
 def _board(dataset: str, rows: Sequence[Row], facts: Row, sweep: SweepConfig | None) -> DatasetBoard:
     retrained = [row for row in rows if row["role"] == "finalist"]
-    finalists = _finalists(retrained, sweep.search.finalists.seeds if sweep else 1)
+    finalists = _tested(_finalists(retrained, sweep.search.finalists.seeds if sweep else 1), rows)
     searched = [row for row in rows if row["role"] == "search" and is_full(row)]
     best_row = max(searched, key=lambda row: (row["score"], row["config_id"]), default=None)
     best_search = Entry((best_row,)) if best_row else None
@@ -142,6 +142,22 @@ def _finalists(rows: Sequence[Row], seeds: int) -> tuple[Entry, ...]:
         groups.setdefault(row["config_id"], []).append(row)
     whole = [Entry.of(group) for group in groups.values() if len(group) >= seeds and all(map(is_full, group))]
     return tuple(sorted(whole, key=lambda entry: (-entry.validation.mean, entry.config_id)))
+
+
+def _tested(finalists: tuple[Entry, ...], rows: Sequence[Row]) -> tuple[Entry, ...]:
+    """The winner with test scores: among several finalists it alone runs again, as a baseline, on test."""
+    if not finalists:
+        return finalists
+    winner, *others = finalists
+    again = [
+        row
+        for row in rows
+        if (row["role"], row["config_id"]) == ("baseline", winner.config_id)
+        and row["seed"] in winner.validation.seeds
+        and is_full(row)
+        and finite(row["test_score"])
+    ]
+    return (replace(winner, tested=Entry.of(again).rows), *others)
 
 
 def _baselines(best: Entry, rows: Sequence[Row], kind: str) -> dict[str, Entry]:

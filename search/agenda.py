@@ -10,9 +10,6 @@ from distiller.search.assignment import Assignment, Outcome, Task
 from distiller.search.samplers import Sampler
 from distiller.spaces.config import PipelineConfig
 
-PATIENCE = 100
-"""Duplicates in a row after which a space counts as exhausted."""
-
 Make = Callable[[tuple[Task, ...]], Assignment]
 Fixed = Callable[[], Sequence[Assignment]]
 
@@ -28,22 +25,24 @@ class Proposals:
         cohort: int,
         earlier: Sequence[Outcome],
         begun: Sequence[Task],
-        note: Callable[[str], None],
+        ended_early: Callable[[int, str], None],
     ):
-        """`earlier` launches finished some trials, and `begun` others that they did not finish."""
-        self.sampler, self.make, self.cohort, self.note = sampler, make, cohort, note
+        """`earlier` launches finished some trials, and `begun` others that they did not finish.
+
+        `ended_early` is told how many trials there will not be, and why, where the space has too few configs.
+        """
+        self.sampler, self.make, self.cohort, self.ended_early = sampler, make, cohort, ended_early
         for outcome in earlier:
             sampler.tell(outcome)
         self.seen = {o.config.config_id for o in earlier} | {t.config.config_id for t in begun}
-        left = max(0, trials - len(earlier))
-        self.again = list(begun[:left])
-        self.left = left - len(self.again)
+        sampler.resume(len(self.seen))
+        self.left = max(0, trials - len(earlier))
         self.spare: dict[tuple[Any, ...], list[Task]] = {}
+        for task in begun[: self.left]:
+            self.spare.setdefault(cohort_group(task.config), []).append(task)
 
     def next(self) -> Assignment | None:
         """The next assignment; None where the search has no more trials."""
-        if self.again:
-            return self.make((self.again.pop(0),))
         size = min(self.cohort, self.left)
         if size:
             self._gather(size)
@@ -58,23 +57,29 @@ class Proposals:
 
     def _gather(self, size: int) -> None:
         """Propose until `size` configs can train together, or enough were proposed to settle for fewer."""
-        duplicates = 0
+        known = 0
         while not any(len(group) >= size for group in self.spare.values()):
             held = sum(map(len, self.spare.values()))
-            proposal = self.sampler.propose() if held < min(4 * size, self.left) else None
+            if held >= min(4 * size, self.left):
+                return
+            proposal = self.sampler.propose()
             if proposal is None:
+                self._end("the grid is complete", held)
                 return
             config, origin = proposal
             if config.config_id not in self.seen:
-                duplicates = 0
+                known = 0
                 self.seen.add(config.config_id)
                 self.spare.setdefault(cohort_group(config), []).append(Task(config, origin))
                 continue
-            duplicates += 1
-            if duplicates == PATIENCE:
-                self.note("the space holds no more new configs")
-                self.left = held
+            known += 1
+            if known >= self.sampler.patience:
+                self._end(f"no new config among {known} proposals: the space is exhausted", held)
                 return
+
+    def _end(self, why: str, held: int) -> None:
+        short, self.left = self.left - held, held
+        self.ended_early(short, why)
 
 
 def cohort_group(config: PipelineConfig) -> tuple[Any, ...]:

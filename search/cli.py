@@ -10,13 +10,30 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 from rich.console import Console
 from rich.text import Text
 
 from distiller.spaces.errors import InputError
 
+
+class Interrupted(Exception):  # noqa: N818  (an event, not an error)
+    """Ctrl-C; under its own name, Typer would end the program without a word."""
+
+
+class Commands(typer.core.TyperGroup):
+    """The commands, Ctrl-C told apart."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+
+
 app = typer.Typer(
     name="distiller",
+    cls=Commands,
     help="Hyperparameter search over knowledge-distillation pipelines: launch, query, export.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -38,18 +55,24 @@ _debug = False
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and everything that is logged.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and everything that is logged.")
+    ] = False,
 ) -> None:
     """Options of every command."""
     global _debug
     _debug = debug
-    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO if debug else logging.WARNING, format="%(message)s", stream=sys.stderr
+    )
     logging.getLogger("transformers").setLevel(logging.INFO if debug else logging.ERROR)
 
 
 @app.command()
 def launch(
-    sweep: Annotated[str, typer.Argument(help="A sweep's YAML file, or the name of a bundled one (quickstart).")],
+    sweep: Annotated[
+        str, typer.Argument(help="A sweep's YAML file, or the name of a bundled one (quickstart).")
+    ],
     store: StoreOption = STORE,
     address: Annotated[
         str | None, typer.Option(help="Join this Ray cluster (`auto` finds it) instead of starting Ray here.")
@@ -64,7 +87,9 @@ def launch(
     running = launch_sweep(sweep, store, address, console)
     with running.phase("leaderboard, importance, export and report"):
         print_summary(running.store, running.sweep.name, out, report, console)
-    console.print("seconds per phase: " + ", ".join(f"{k} {v:.0f}" for k, v in running.seconds.items()), soft_wrap=True)
+    console.print(
+        "seconds per phase: " + ", ".join(f"{k} {v:.0f}" for k, v in running.seconds.items()), soft_wrap=True
+    )
 
 
 @app.command()
@@ -96,7 +121,9 @@ def status(store: StoreOption = STORE, sweep: SweepOption = None, as_json: JsonO
     boards = leaderboard(opened, name)
     open_attempts = opened.unfinished_attempts(name)
     if as_json:
-        _print_json({"sweep": name, "running_or_lost": len(open_attempts), "datasets": [b.to_dict() for b in boards]})
+        _print_json(
+            {"sweep": name, "running_or_lost": len(open_attempts), "datasets": [b.to_dict() for b in boards]}
+        )
         return
     console.print(render(boards))
     console.print(f"{len(open_attempts)} trials started and not ended (running, or lost with their worker)")
@@ -124,8 +151,12 @@ def export(
     sweep: SweepOption = None,
     out: Annotated[Path, typer.Option(help="Folder for one YAML file per dataset.")] = Path("best"),
     dataset: Annotated[list[str] | None, typer.Option(help="Only these datasets.")] = None,
-    max_parameters: Annotated[int | None, typer.Option(help="Students of at most so many parameters.")] = None,
-    max_latency: Annotated[float | None, typer.Option(help="Students of at most so many milliseconds.")] = None,
+    max_parameters: Annotated[
+        int | None, typer.Option(help="Students of at most so many parameters.")
+    ] = None,
+    max_latency: Annotated[
+        float | None, typer.Option(help="Students of at most so many milliseconds.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the best config of each dataset as a file that `distiller train` trains again."""
@@ -144,7 +175,9 @@ def export(
 def train(
     recipe: Annotated[Path, typer.Argument(help="A file that `distiller export` wrote.")],
     out: Annotated[Path, typer.Option(help="Folder for the student (Hugging Face format).")],
-    seeds: Annotated[int, typer.Option(min=1, help="Train on so many seeds and save the best on validation.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Train on so many seeds and save the best on validation.")
+    ] = 1,
     first_seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
 ) -> None:
     """Train a recipe's student again and save it as an ordinary Hugging Face directory."""
@@ -173,9 +206,11 @@ def report(
     from distiller.results.export import chosen_sweep
     from distiller.results.report import write_report
     from distiller.results.store import Store
+    from distiller.search.plan import planned_space
 
     opened = Store.open(store)
-    path = write_report(opened, chosen_sweep(opened, sweep), out)
+    name = chosen_sweep(opened, sweep)
+    path = write_report(opened, name, out, lambda config, dataset: planned_space(config, dataset)[0])
     console.print(f"report: {path.resolve()}", soft_wrap=True, highlight=False)
 
 
@@ -207,8 +242,10 @@ def main() -> None:
         app()
     except InputError as error:
         _complain(str(error), 2)
-    except KeyboardInterrupt:
-        _complain("interrupted; nothing finished is lost, and the same command goes on from here", INTERRUPTED)
+    except (Interrupted, KeyboardInterrupt):
+        _complain(
+            "interrupted; nothing finished is lost, and the same command goes on from here", INTERRUPTED
+        )
     except Exception as error:
         said = " ".join(str(error).split())
         _complain(f"{type(error).__name__}: {said}" + ("" if _debug else " (--debug shows the traceback)"), 1)

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from distiller.results.entries import is_full
 from distiller.results.leaderboard import leaderboard
 from distiller.results.schema import ROLES
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Launch, Outcome, Task
-from distiller.search.plan import planned_space
-from distiller.search.prepare import Prepared, prepare_all
+from distiller.search.frozen import check_same, freeze, is_over, mark_over
+from distiller.search.plan import cache_from, planned_space
+from distiller.search.prepare import Prepared, check_inputs, prepare_all
 from distiller.search.progress import Progress
-from distiller.search.rows import now
 from distiller.search.samplers import make_sampler
 from distiller.search.searcher import AssignmentSearcher, RungScheduler
-from distiller.search.session import provenance, ray_session, run_trials
+from distiller.search.session import check_fits, provenance, ray_session, run_trials
 from distiller.spaces.config import PipelineConfig
-from distiller.spaces.errors import InputError
 from distiller.spaces.presets import PRESETS
 from distiller.spaces.space import Space
 from distiller.spaces.sweep import SweepConfig, parse_sweep, sweep_text
-
-MOVABLE = ("resources", "cache")
-"""Parts of a sweep that say where it runs, not what: a relaunch may change them."""
 
 
 @dataclass
@@ -76,47 +71,21 @@ def launch_sweep(reference: str, store_url: str, address: str | None, console: C
         planned_space(sweep, dataset)
     store = Store.create(store_url)
     console.print(f"store: {store.url}", soft_wrap=True, highlight=False)
+    check_same(store, sweep)
+    placed = sweep.model_copy(update={"cache": cache_from(sweep.cache, base)})
+    running = Running(Launch(placed, str(base), store.url, provenance()), store, console)
+    if is_over(store, sweep.name):
+        console.print("every trial of this sweep has ended")
+        return running
+    if address is None:  # what is wrong here is better found before Ray starts
+        check_fits(sweep.resources)
+        check_inputs(sweep, base)
     freeze(store, sweep, text, base)
-    running = Running(Launch(sweep, str(base), store.url, provenance()), store, console)
     with ray_session(address):
         prepare_phase(running)
         trial_phase(running)
+    mark_over(store, sweep.name)
     return running
-
-
-def freeze(store: Store, sweep: SweepConfig, text: str, base: Path) -> None:
-    """Keep the sweep in the store; a relaunch must be the same sweep.
-
-    Raises:
-        InputError: another sweep of this name was launched before; names the first difference.
-    """
-    before = store.read_text(sweep.name, "sweep.yaml")
-    if before is not None:
-        old = parse_sweep(before, f"{sweep.name} as launched").model_dump(mode="json")
-        new = sweep.model_dump(mode="json")
-        for part in MOVABLE:
-            old[part] = new[part]
-        change = difference(old, new)
-        if change is not None:
-            raise InputError(
-                f"sweep {sweep.name!r} was launched before with another file ({change}); "
-                "undo the change or give the sweep another name:"
-            )
-        return
-    about = {"base": str(base), "launched_at": now().isoformat(), **provenance()}
-    store.write_text(sweep.name, "sweep.json", json.dumps(about, indent=1))
-    store.write_text(sweep.name, "sweep.yaml", text)
-
-
-def difference(old: Any, new: Any, path: str = "") -> str | None:
-    """The first place where two documents differ, `path: old -> new`; None where they are equal."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(k for k in new if k not in old)]:
-            found = difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-            if found:
-                return found
-        return None
-    return None if old == new else f"{path}: {json.dumps(old)} -> {json.dumps(new)}"
 
 
 def prepare_phase(running: Running) -> None:
@@ -139,30 +108,28 @@ def prepare_phase(running: Running) -> None:
 def trial_phase(running: Running) -> None:
     """All trials of all datasets in one run of Ray Tune, so that workers start once."""
     sweep, store = running.sweep, running.store
-    scheduler = None
-    if sweep.search.scheduler is not None and sweep.search.cohort == 1:
-        scheduler = RungScheduler(store, sweep.rungs(), sweep.search.scheduler.reduction)
+    halving = sweep.search.scheduler
+    scheduler = RungScheduler(store, sweep.rungs(), halving.reduction if halving else 2)
     progress = Progress(running.console, "trials")
     agendas = [
         make_agenda(running, number, dataset, scheduler, progress)
         for number, dataset in enumerate(sweep.datasets)
     ]
     with running.phase("trials: no-teacher references, search, finalists, baselines"):
-        searcher = AssignmentSearcher(running.launch, store, progress, agendas)
+        searcher = AssignmentSearcher(running.launch, store, progress, agendas, scheduler.errors)
         if not searcher.finished:
             run_trials(running.launch, searcher, scheduler)
 
 
 def make_agenda(
-    running: Running, number: int, dataset: str, scheduler: RungScheduler | None, progress: Progress
+    running: Running, number: int, dataset: str, scheduler: RungScheduler, progress: Progress
 ) -> Agenda:
     """A dataset's trials, less those that earlier launches finished."""
     sweep, store = running.sweep, running.store
     agenda_of = Trials(running, dataset)
     earlier = past_outcomes(store, sweep.name, dataset)
-    if scheduler is not None:
-        for outcome in earlier["search"]:
-            scheduler.learn(dataset, outcome)
+    for outcome in earlier["search"]:
+        scheduler.learn(dataset, outcome)
     begun = [
         Task(PipelineConfig.model_validate_json(row["config"]), row["origin"])
         for row in store.unfinished_attempts(sweep.name)
@@ -175,10 +142,12 @@ def make_agenda(
         sweep.search.cohort,
         earlier["search"],
         begun,
-        lambda text: progress.note(f"{dataset}: {text}"),
+        lambda fewer, why: progress.shorten(dataset, fewer, why),
     )
-    progress.expect(dataset, agenda_of.expected(), [o for outcomes in earlier.values() for o in outcomes])
-    done = {(key.config_id, key.seed, key.role) for key in store.finished(sweep.name) if key.dataset == dataset}
+    progress.expect(dataset, agenda_of.expected(), earlier)
+    done = {
+        (key.config_id, key.seed, key.role) for key in store.finished(sweep.name) if key.dataset == dataset
+    }
     return Agenda(
         dataset,
         agenda_of.references,
@@ -214,7 +183,9 @@ class Trials:
                 {"student": student, "optimization": middle, "teacher": {"checkpoint": prepared.teacher}}
             )
             config = PRESETS["no_teacher"].applied(config, prepared.row["task_kind"])
-            assignments.append(Assignment(self.dataset, "baseline", sweep.search.seed, (Task(config, "warm"),)))
+            assignments.append(
+                Assignment(self.dataset, "baseline", sweep.search.seed, (Task(config, "warm"),))
+            )
         return assignments
 
     def search(self, tasks: tuple[Task, ...]) -> Assignment:
@@ -230,7 +201,8 @@ class Trials:
         """Validation scores of the references, by architecture; read once they have ended."""
         rows = self._rows("baseline")
         seed = self.running.sweep.search.seed
-        return {r["student"]: r["score"] for r in rows if r["seed"] == seed and r["prediction_loss"] == "labels"}
+        labels_only = [r for r in rows if r["seed"] == seed and r["prediction_loss"] == "labels"]
+        return {row["student"]: row["score"] for row in labels_only}
 
     def finalists(self) -> list[Assignment]:
         """The best configs of the search on new seeds; alone in the final, a config is tested right away."""
@@ -261,19 +233,25 @@ class Trials:
         configs = [preset.applied(winner.config, kind) for preset in PRESETS.values()]
         if self.running.sweep.search.finalists.top > 1:
             configs.insert(0, winner.config)
+        distinct = {config.config_id: config for config in configs}  # the winner may be a baseline itself
         return [
-            Assignment(self.dataset, "baseline", seed, (Task(config, "warm"),), test=True, no_teacher=self.no_teacher)
-            for config in configs
+            Assignment(
+                self.dataset,
+                "baseline",
+                seed,
+                (Task(config, "warm"),),
+                test=True,
+                no_teacher=self.no_teacher,
+            )
+            for config in distinct.values()
             for seed in winner.validation.seeds
         ]
 
     def _rows(self, role: str) -> list[dict[str, Any]]:
-        """Completed rows of the dataset in a role."""
+        """Completed rows of the dataset in a role, all with a score."""
         rows: list[dict[str, Any]] = self.running.store.read("trials", self.running.sweep.name).to_pylist()
         return [
-            row
-            for row in rows
-            if row["dataset"] == self.dataset and row["role"] == role and row["status"] == "completed"
+            row for row in rows if row["dataset"] == self.dataset and row["role"] == role and is_full(row)
         ]
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from distiller.spaces.errors import InputError
-from distiller.spaces.space import Branch, Group, Space
 from distiller.spaces.priors import OneOf
-from distiller.spaces.sweep import SweepConfig
+from distiller.spaces.space import Branch, Group, Space
+from distiller.spaces.sweep import CacheConfig, SweepConfig
 
 NEEDS_CLASSES = ("kl", "ce")
 """Prediction losses on class probabilities: a regression has none."""
 
 
-def planned_space(sweep: SweepConfig, dataset: str, teacher_layers: int | None = None) -> tuple[Space, list[str]]:
+def planned_space(
+    sweep: SweepConfig, dataset: str, teacher_layers: int | None = None
+) -> tuple[Space, list[str]]:
     """The dataset's space as it will be searched, and what was taken out of it, by name.
 
     Raises:
@@ -20,7 +24,9 @@ def planned_space(sweep: SweepConfig, dataset: str, teacher_layers: int | None =
     space = sweep.space_of(dataset)
     removed = []
     if len(space.stages["teacher"]) > 1:
-        raise InputError("space.teacher.slots: a trial has one teacher; give checkpoint a list to choose from")
+        raise InputError(
+            "space.teacher.slots: a trial has one teacher; give checkpoint a list to choose from"
+        )
     prediction = space.stages["prediction"][0]
     assert isinstance(prediction, Branch)
     if sweep.datasets[dataset].kind == "regression":
@@ -32,7 +38,9 @@ def planned_space(sweep: SweepConfig, dataset: str, teacher_layers: int | None =
                     raise InputError(
                         f"space.prediction: {dataset} is a regression, where kl and ce mean nothing; add mse"
                     ) from None
-                removed.append(f"{dataset}: prediction {loss} left out (a regression has no class probabilities)")
+                removed.append(
+                    f"{dataset}: prediction {loss} left out (a regression has no class probabilities)"
+                )
     if teacher_layers is not None:
         _check_student_layers(space, teacher_layers)
     return space, removed
@@ -52,3 +60,8 @@ def _check_student_layers(space: Space, teacher_layers: int) -> None:
             f"space.student.teacher_layers.layers: {most} is more than the teacher's {teacher_layers} layers; "
             "ask for at most that many"
         )
+
+
+def cache_from(cache: CacheConfig, base: Path) -> CacheConfig:
+    """The cache with its path absolute: like every path in the file, it starts from the file's folder."""
+    return cache.model_copy(update={"path": str(base / Path(cache.path).expanduser())})

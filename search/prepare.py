@@ -11,16 +11,20 @@ from typing import Any
 import ray
 import torch
 
+from distiller.pipelines.checkpoint import located
 from distiller.pipelines.cost import latency_ms
+from distiller.pipelines.data import load_dataset
 from distiller.pipelines.streams import views_of
 from distiller.pipelines.student import architecture, build_model
 from distiller.results.store import Store
 from distiller.search.assignment import Launch
 from distiller.search.plan import planned_space
 from distiller.search.worker import Notes, material_for
-from distiller.spaces.config import PipelineConfig, Student
+from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.space import Space
+from distiller.spaces.student import Student
+from distiller.spaces.sweep import SweepConfig
 
 MOST_ARCHITECTURES = 16
 """Architectures whose latency and no-teacher score are found before the search; others when first met."""
@@ -99,11 +103,24 @@ def measure_latencies(launch: Launch, prepared: Prepared) -> None:
         latency_ms(model.to(material.device), name, Path(launch.sweep.cache.path).expanduser())
 
 
+def check_inputs(sweep: SweepConfig, base: Path) -> None:
+    """Read every dataset and look for every teacher, here and now.
+
+    Raises:
+        InputError: what is wrong with one of them.
+    """
+    for name, teacher in sweep.teachers.items():
+        located(teacher.model, base, f"teachers.{name}.model")
+    for name, dataset in sweep.datasets.items():
+        load_dataset(name, dataset, base)
+
+
 def prepare_all(launch: Launch, pairs: Sequence[tuple[str, str]]) -> list[Prepared]:
     """Prepare every (dataset, teacher), side by side, and write the rows of the `datasets` table.
 
     Raises:
-        InputError: what a worker found wrong with a dataset or a teacher.
+        InputError: what a worker found wrong with a dataset or a teacher, or rows that changed since the
+            sweep's first trial.
     """
     resources = launch.sweep.resources
     options = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_retries": 2}
@@ -122,6 +139,16 @@ def prepare_all(launch: Launch, pairs: Sequence[tuple[str, str]]) -> list[Prepar
     first_teacher: dict[str, Prepared] = {}
     for one in prepared:
         first_teacher.setdefault(one.dataset, one)
+    begun = store.read("attempts", launch.sweep.name).num_rows > 0
+    before = {
+        row["dataset"]: row["fingerprint"] for row in store.read("datasets", launch.sweep.name).to_pylist()
+    }
+    for one in first_teacher.values():
+        if begun and before.get(one.dataset, one.row["fingerprint"]) != one.row["fingerprint"]:
+            raise InputError(
+                f"datasets.{one.dataset}: its rows changed since sweep {launch.sweep.name!r} was launched; "
+                "restore them or give the sweep another name"
+            )
     for one in first_teacher.values():
         store.write_dataset(one.row)
     return prepared

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -28,7 +28,6 @@ class Counts:
     stopped: int = 0
     failed: int = 0
     best: float | None = None
-    best_steps: int = 0
 
     @property
     def done(self) -> int:
@@ -49,12 +48,20 @@ class Progress:
     last_line: float = 0.0
     live: Live | None = None
 
-    def expect(self, dataset: str, total: int, earlier: list[Outcome] | None = None) -> None:
-        """`total` trials of a dataset, those that an earlier launch finished included."""
+    def expect(
+        self, dataset: str, total: int, earlier: Mapping[str, Sequence[Outcome]] | None = None
+    ) -> None:
+        """`total` trials of a dataset, those that an `earlier` launch finished (by role) included."""
         counts = self.datasets.setdefault(dataset, Counts())
         counts.total += total
-        for outcome in earlier or []:
-            self._count(counts, outcome)
+        for role, outcomes in (earlier or {}).items():
+            for outcome in outcomes:
+                self._count(counts, role, outcome)
+
+    def shorten(self, dataset: str, fewer: int, why: str) -> None:
+        """There will be `fewer` trials than expected."""
+        self.datasets[dataset].total -= fewer
+        self.note(f"{dataset}: {fewer} trials fewer than asked: {why}")
 
     def started(self, assignment: Assignment) -> None:
         """A worker took an assignment."""
@@ -70,7 +77,7 @@ class Progress:
         counts = self.datasets[assignment.dataset]
         counts.running -= 1
         self.fresh += 1
-        self._count(counts, outcome)
+        self._count(counts, assignment.role, outcome)
         self._refresh()
 
     def note(self, text: str) -> None:
@@ -79,11 +86,12 @@ class Progress:
             self.notes.append(text)
             self.console.print(Text(text, style="yellow"))
 
-    def _count(self, counts: Counts, outcome: Outcome) -> None:
+    def _count(self, counts: Counts, role: str, outcome: Outcome) -> None:
         setattr(counts, outcome.status, getattr(counts, outcome.status) + 1)
         score = outcome.score
-        if outcome.status == "completed" and score is not None and (counts.best is None or score > counts.best):
-            counts.best, counts.best_steps = score, outcome.steps
+        if role == "baseline" or outcome.status != "completed" or score is None:
+            return
+        counts.best = score if counts.best is None else max(counts.best, score)
 
     def seconds_left(self) -> float | None:
         """At the pace so far; None before the first trial ended."""
@@ -100,7 +108,9 @@ class Progress:
             best = "-" if c.best is None else f"{c.best:.4f}"
             table.add_row(name, f"{c.done}/{c.total}", str(c.running), str(c.stopped), failed, best)
         left = self.seconds_left()
-        return Group(table, Text("time left: " + ("unknown yet" if left is None else f"about {_clock(left)}")))
+        return Group(
+            table, Text("time left: " + ("unknown yet" if left is None else f"about {_clock(left)}"))
+        )
 
     def line(self) -> str:
         """The same on one line."""
@@ -128,7 +138,9 @@ class Progress:
             yield
             self.console.print(self.line(), soft_wrap=True)
             return
-        with Live(self.render(), console=self.console, get_renderable=self.render, refresh_per_second=2) as live:
+        with Live(
+            self.render(), console=self.console, get_renderable=self.render, refresh_per_second=2
+        ) as live:
             self.live = live
             try:
                 yield
@@ -140,4 +152,6 @@ class Progress:
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    return (
+        f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    )

@@ -26,8 +26,20 @@ from distiller.spaces.sweep import Search
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
+PATIENCE = 100
+"""Known configs in a row after which random proposals count as exhausted."""
+
+
 class Sampler(Protocol):
-    """Proposes configs of one dataset's space."""
+    """Proposes configs of one dataset's space; what it proposes depends on its seed, on how many proposals
+    came before and on what it was told, so that a relaunch goes on as if nothing had happened."""
+
+    patience: float
+    """Proposals in a row, all known already, after which asking on is pointless."""
+
+    def resume(self, proposed: int) -> None:
+        """Earlier launches had `proposed` configs."""
+        ...
 
     def propose(self) -> tuple[PipelineConfig, str] | None:
         """A config and its origin (prior or model); None where there is none left."""
@@ -51,12 +63,19 @@ def make_sampler(space: Space, search: Search, stream: int) -> Sampler:
 class PriorSampler:
     """Independent draws from the prior."""
 
+    patience: float = PATIENCE
+
     def __init__(self, space: Space, seed: list[int]):
-        self.space = space
-        self.rng = np.random.Generator(np.random.PCG64(seed))
+        self.space, self.seed = space, seed
+        self.proposed = 0
+
+    def resume(self, proposed: int) -> None:
+        self.proposed = proposed
 
     def propose(self) -> tuple[PipelineConfig, str]:
-        return self.space.sample(self.rng), "prior"
+        rng = np.random.Generator(np.random.PCG64([*self.seed, self.proposed]))
+        self.proposed += 1
+        return self.space.sample(rng), "prior"
 
     def tell(self, outcome: Outcome) -> None:
         """Nothing to learn: draws are independent."""
@@ -65,8 +84,13 @@ class PriorSampler:
 class GridSampler:
     """Every combination once, in order."""
 
+    patience: float = math.inf
+
     def __init__(self, space: Space, levels: int):
         self.configs: Iterator[PipelineConfig] = space.grid(levels)
+
+    def resume(self, proposed: int) -> None:
+        """Nothing to do: what is known already is proposed again, and refused."""
 
     def propose(self) -> tuple[PipelineConfig, str] | None:
         config = next(self.configs, None)
@@ -80,70 +104,76 @@ class TpeSampler:
     """Tree-structured Parzen estimator (Bergstra et al. 2011), multivariate and group-aware.
 
     It is told the truth: completed trials with their score, stopped ones as pruned with the scores that
-    they had, failed ones as bad as the worst seen, so that their region is avoided. A share of the trials
+    they had, failed ones as pruned without any, which ranks them below every score. A share of the trials
     is always drawn from the prior.
     """
 
+    patience: float = PATIENCE
+
     def __init__(self, space: Space, search: Search, seed: list[int]):
-        self.space = space
+        self.space, self.seed = space, seed
         self.prior_share, self.startup = search.prior_share, search.startup
-        self.rng = np.random.Generator(np.random.PCG64(seed))
-        with warnings.catch_warnings():
-            # Options that Optuna calls experimental, and that conditional spaces need.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.TPESampler(
-                seed=int(self.rng.integers(2**31)),
-                multivariate=True,
-                group=True,
-                constant_liar=True,
-                n_startup_trials=search.startup,
-            )
-        self.study = optuna.create_study(direction="maximize", sampler=sampler)
+        self.study = optuna.create_study(direction="maximize")
         self.asked: dict[str, optuna.trial.Trial] = {}
-        self.worst = math.inf
-        self.proposed = 0
+        self.known: set[str] = set()
+        self.proposed = self.told = 0
+
+    def resume(self, proposed: int) -> None:
+        self.proposed = proposed
 
     def propose(self) -> tuple[PipelineConfig, str]:
+        rng = np.random.Generator(np.random.PCG64([*self.seed, self.proposed]))
         self.proposed += 1
-        # The draw is made in any case, so that the prior's stream does not depend on what was told.
-        from_prior = self.rng.random() < self.prior_share
-        if from_prior or self.proposed <= self.startup:
-            return self.space.sample(self.rng), "prior"
+        if rng.random() < self.prior_share or self.told < self.startup:
+            config = self.space.sample(rng)
+            self.known.add(config.config_id)
+            return config, "prior"
+        # A fresh sampler, as the seed of one cannot be set: the history is in the study.
+        self.study.sampler = _tpe(int(rng.integers(2**31)))
         trial = self.study.ask()
         config = self.space.suggest(trial)
-        if config.config_id in self.asked:
+        if config.config_id in self.known:
             self.study.tell(trial, state=TrialState.FAIL)
         else:
+            self.known.add(config.config_id)
             self.asked[config.config_id] = trial
         return config, "model"
 
     def tell(self, outcome: Outcome) -> None:
-        scores = {step: score for step, score in outcome.curve if math.isfinite(score)}
-        if outcome.status != "failed" and scores:
-            self.worst = min(self.worst, *scores.values())
+        self.known.add(outcome.config.config_id)
         asked = self.asked.pop(outcome.config.config_id, None)
         if asked is not None:
-            self.study.tell(asked, state=TrialState.FAIL)
+            self.study.tell(asked, state=TrialState.FAIL)  # what follows stands in for it
         if not self.space.contains(outcome.config):
             return
+        self.told += 1
         failed = outcome.status == "failed"
-        if failed and not math.isfinite(self.worst):
-            worst = -1.0
-        else:
-            worst = self.worst
-        stopped = outcome.status == "stopped"
-        if not failed and not scores:
-            return
+        scores = {} if failed else {step: score for step, score in outcome.curve if math.isfinite(score)}
+        completed = outcome.status == "completed" and bool(scores)
         parameters, distributions = optuna_parameters(self.space, outcome.config)
         self.study.add_trial(
             create_trial(
                 params=parameters,
                 distributions=distributions,
-                state=TrialState.PRUNED if stopped else TrialState.COMPLETE,
-                value=None if stopped else worst if failed else scores[max(scores)],
-                intermediate_values={} if failed else scores,
+                state=TrialState.COMPLETE if completed else TrialState.PRUNED,
+                value=scores[max(scores)] if completed else None,
+                intermediate_values=scores,
                 user_attrs={"status": outcome.status},
             )
+        )
+
+
+def _tpe(seed: int) -> optuna.samplers.TPESampler:
+    with warnings.catch_warnings():
+        # Options that Optuna calls experimental, and that conditional spaces need.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            n_startup_trials=1,
+            warn_independent_sampling=False,
         )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ray.exceptions import RayTaskError
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -13,15 +15,24 @@ from distiller.results.store import Store
 from distiller.search.agenda import Agenda
 from distiller.search.assignment import Assignment, Launch, Outcome, outcomes_from_json
 from distiller.search.progress import Progress
-from distiller.search.rows import now, space_columns, trial_row
+from distiller.search.rows import identity, now, space_columns, trial_row
 from distiller.search.worker import revived
 
 
 class AssignmentSearcher(Searcher):  # type: ignore[misc]
     """Hands out what the datasets' agendas have, dataset after dataset, so that workers stay warm."""
 
-    def __init__(self, launch: Launch, store: Store, progress: Progress, agendas: Sequence[Agenda]):
+    def __init__(
+        self,
+        launch: Launch,
+        store: Store,
+        progress: Progress,
+        agendas: Sequence[Agenda],
+        errors: Mapping[str, Exception],
+    ):
+        """`errors`: by Ray trial, what the scheduler heard of assignments that Ray gave up."""
         super().__init__(metric="score", mode="max")
+        self.errors = errors
         self.launch, self.store, self.progress = launch, store, progress
         self.agendas = {agenda.dataset: agenda for agenda in agendas}
         self.running: dict[str, Assignment] = {}
@@ -56,19 +67,25 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]
         if assignment is None:
             return
         if error or result is None or "outcomes" not in result:
-            outcomes = self._give_up(assignment)
+            outcomes = self._give_up(assignment, self.errors.get(trial_id))
         else:
             outcomes = outcomes_from_json(result["outcomes"])
         for outcome in outcomes:
             self.progress.ended(assignment, outcome)
             self.agendas[assignment.dataset].ended(assignment, outcome)
 
-    def _give_up(self, assignment: Assignment) -> list[Outcome]:
-        """A worker died once too often: its trials failed, and the driver says so."""
-        said = "the worker process died (killed, or out of memory)"
+    def _give_up(self, assignment: Assignment, error: Exception | None) -> list[Outcome]:
+        """A worker died, or could not start, once too often: its trials failed, and the driver says so."""
+        said, trace = "the worker process died (killed, or out of memory)", None
+        if isinstance(error, RayTaskError):
+            said = f"{type(error.cause).__name__}: {' '.join(str(error.cause).split())}"[:500]
+            trace = error.traceback_str
+        attempts = {row["trial_id"]: row for row in self.store.unfinished_attempts(self.launch.sweep.name)}
         outcomes = []
         for task in assignment.tasks:
-            row = trial_row(self.launch, assignment, task, 0, now(), "failed", said)
+            begun = attempts.get(identity(self.launch, assignment, task)["trial_id"])
+            attempt, started_at = (begun["attempt"], begun["started_at"]) if begun else (0, now())
+            row = trial_row(self.launch, assignment, task, attempt, started_at, "failed", said, trace)
             self.store.write_trial(row, space_columns(task.config))
             outcomes.append(Outcome(task.config, task.origin, "failed", (), 0, said))
         return outcomes
@@ -95,6 +112,7 @@ class RungScheduler(FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self.store, self.reduction = store, reduction
         self.rungs = list(rungs)
+        self.errors: dict[str, Exception] = {}
         self.by_dataset: dict[str, AsyncHyperBandScheduler] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -126,7 +144,7 @@ class RungScheduler(FIFOScheduler):  # type: ignore[misc]
         asha = self._asha(dataset)
         asha.on_trial_add(None, past)
         for step, score in outcome.curve:
-            if step in self.rungs[:-1]:
+            if step in self.rungs[:-1] and math.isfinite(score):
                 time = self.reduction ** self.rungs.index(step)
                 asha.on_trial_result(None, past, {"time": time, "score": score})
 
@@ -151,7 +169,10 @@ class RungScheduler(FIFOScheduler):  # type: ignore[misc]
         """The last step is no rung: nothing to compare."""
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Nothing to compare."""
+        """Nothing to compare, but the searcher, which Ray tells less, wants the reason."""
+        error = trial.get_error()
+        if error is not None:
+            self.errors[trial.trial_id] = error
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 import ray
+import torch
 from ray import tune
 
 from distiller.search.assignment import Launch
@@ -49,7 +50,8 @@ def ray_session(address: str | None) -> Iterator[None]:
     if address is None:
         options |= {"include_dashboard": False, "num_cpus": available_cpus()}
     try:
-        ray.init(address=address, **options)
+        # Not None: that would join a cluster which happens to run on this machine.
+        ray.init(address=address or "local", **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         if address is None:
             raise
@@ -68,6 +70,11 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def check_fits(resources: Resources) -> None:
+    """Raise InputError where this machine carries not a single trial."""
+    _fitting(resources, available_cpus(), torch.cuda.device_count(), "this machine")
+
+
 def concurrency(resources: Resources) -> int:
     """Trials at a time: what the cluster carries, unless the sweep says less.
 
@@ -75,19 +82,22 @@ def concurrency(resources: Resources) -> int:
         InputError: the cluster does not carry a single one.
     """
     total = ray.cluster_resources()
-    fitting = int(total.get("CPU", 0) / resources.cpus + 1e-9)
+    fitting = _fitting(resources, total.get("CPU", 0), total.get("GPU", 0), "the cluster")
+    return min(fitting, resources.max_concurrent) if resources.max_concurrent else fitting
+
+
+def _fitting(resources: Resources, cpus: float, gpus: float, place: str) -> int:
+    fitting = int(cpus / resources.cpus + 1e-9)
     if resources.gpus:
-        gpus = total.get("GPU", 0)
         # Fractions share a device, but a trial never spans two.
         per_device = int(1 / resources.gpus + 1e-9) if resources.gpus < 1 else 1 / resources.gpus
         fitting = min(fitting, int(gpus * per_device + 1e-9))
     if fitting < 1:
-        have = f"{total.get('CPU', 0):g} cpus and {total.get('GPU', 0):g} gpus"
         raise InputError(
             f"resources: a trial asks for {resources.cpus:g} cpus and {resources.gpus:g} gpus, "
-            f"the cluster has {have}; ask for less"
+            f"{place} has {cpus:g} and {gpus:g}; ask for less"
         )
-    return min(fitting, resources.max_concurrent) if resources.max_concurrent else fitting
+    return fitting
 
 
 def provenance() -> dict[str, Any]:
@@ -105,14 +115,17 @@ def git_commit() -> str | None:
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
         dirty = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return None
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
 
 
-def run_trials(launch: Launch, searcher: AssignmentSearcher, scheduler: RungScheduler | None) -> None:
+def run_trials(launch: Launch, searcher: AssignmentSearcher, scheduler: RungScheduler) -> None:
     """Run all that `searcher` hands out on Ray Tune.
 
     Raises:

@@ -38,7 +38,9 @@ def render_importance(dataset: str, found: Importance) -> RenderableType:
         table = Table("stage", "alone", "with interactions", "influential", "its parts")
         for stage in found.stages:
             inner = sorted((p for p in found.parameters if p.stage == stage.stage), key=lambda p: -p.share)
-            shown = ", ".join(f"{p.path.split('.', 1)[-1]} {p.share:.0%}" for p in inner[:3] if p.share >= 0.01)
+            shown = ", ".join(
+                f"{p.path.split('.', 1)[-1]} {p.share:.0%}" for p in inner[:3] if p.share >= 0.01
+            )
             mark = "yes" if stage.influential else "not shown"
             table.add_row(stage.stage, f"{stage.main:.0%}", f"{stage.total:.0%}", mark, shown)
         parts.append(table)
@@ -58,11 +60,13 @@ def print_summary(store: Store, sweep: str, out: Path, report: Path, console: Co
     with_students = [board.dataset for board in boards if board.best is not None]
     for board in boards:
         if board.best is None:
-            console.print(f"{board.dataset}: no student to export ({board.failed} trials failed)", style="red")
+            console.print(
+                f"{board.dataset}: no student to export ({board.failed} trials failed)", style="red"
+            )
     if with_students:
         for one in export(store, sweep, out, with_students):
             console.print(f"best config: {one.path.resolve()} ({one.basis})", soft_wrap=True, highlight=False)
-    path = write_report(store, sweep, report)
+    path = write_report(store, sweep, report, lambda config, name: planned_space(config, name)[0])
     console.print(f"report: {path.resolve()}", soft_wrap=True, highlight=False)
 
 

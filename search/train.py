@@ -15,6 +15,7 @@ from distiller.pipelines.demand import Demand
 from distiller.pipelines.distill import Cohort, StudentResult, distill
 from distiller.pipelines.material import prepare_material
 from distiller.pipelines.save import check_target, save_student
+from distiller.search.plan import cache_from
 from distiller.spaces.files import read_text
 from distiller.spaces.recipe import parse_recipe
 
@@ -61,9 +62,10 @@ def train_recipe(path: Path, out: Path, seeds: int, first_seed: int, console: Co
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     teacher = recipe.config.teacher[0].checkpoint
     base = Path(recipe.base) if Path(recipe.base).is_absolute() else path.resolve().parent / recipe.base
+    cache = cache_from(recipe.cache, base)
     console.print(f"preparing {recipe.name} with teacher {teacher} on {device}", highlight=False)
     material = prepare_material(
-        recipe.name, recipe.dataset, teacher, recipe.teachers[teacher], recipe.cache, base, device, Demand()
+        recipe.name, recipe.dataset, teacher, recipe.teachers[teacher], cache, base, device, Demand()
     )
     material.demand = Demand.of_config(recipe.config, material.teacher.layers)
     metric = material.dataset.task.metric

@@ -119,7 +119,7 @@ class TrialRunner(tune.Trainable):
     def _step(self) -> dict[str, Any]:
         if self.work is None:
             self.work = self._begin()
-        alone = len(self.assignment.tasks) == 1
+        alone = self.launch.sweep.search.cohort == 1
         reports: list[Progress] = []
         while not self.work.finished:
             reports = self.work.advance()

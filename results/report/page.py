@@ -15,6 +15,7 @@ from typing import Any
 
 import jinja2
 import plotly.offline
+import yaml
 
 from distiller.results.entries import is_full
 from distiller.results.export import write_file
@@ -26,7 +27,6 @@ from distiller.results.report.figures import curves, parameter_bars, score_again
 from distiller.results.report.parallel import parallel
 from distiller.results.store import Row, Store
 from distiller.spaces.errors import InputError
-from distiller.spaces.files import write_yaml
 from distiller.spaces.narrowing import write_space
 from distiller.spaces.space import Space
 from distiller.spaces.sweep import SweepConfig
@@ -163,7 +163,9 @@ def _spaces(sections: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     found: dict[str, list[str]] = {}
     for section in sections:
         if section["space"] is not None:
-            found.setdefault(write_yaml(write_space(section["space"])), []).append(section["board"].dataset)
+            space = write_space(section["space"])
+            text = yaml.safe_dump(space, sort_keys=False, default_flow_style=None, width=100)
+            found.setdefault(text, []).append(section["board"].dataset)
     return [(", ".join(names), text) for text, names in found.items()]
 
 

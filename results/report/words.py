@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from shlex import quote
 from typing import Any
 
 from distiller.results.entries import Entry, Gain, Scores
@@ -111,5 +112,6 @@ def _standing(
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    function.__name__: function for function in (score, size, milliseconds, duration, when, stages, standings)
+    function.__name__: function
+    for function in (score, size, milliseconds, duration, when, stages, standings, quote)
 }

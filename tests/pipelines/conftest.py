@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
+
 from distiller.pipelines import cache, streams
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.material import Material, prepare_material
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.datasets import DatasetConfig
 from distiller.spaces.sweep import CacheConfig, TeacherConfig
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 LABELS = ("bird", "fish", "horse")
 WORDS = [f"w{i}" for i in range(180)]
@@ -51,7 +52,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -162,7 +163,7 @@ def make_material(
 @pytest.fixture(scope="session")
 def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Folders whose names hold what careless code trips over."""
-    return lambda name: tmp_path_factory.mktemp(f"it's a \"{name}\"")
+    return lambda name: tmp_path_factory.mktemp(f'it\'s a "{name}"')
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.pipelines.conftest import FAMILIES, config_of, make_material
+from torch import Tensor
+
 from distiller.pipelines import stack
 from distiller.pipelines.cohort import CohortRun, Member, Progress, adaptations
 from distiller.pipelines.material import Material
 from distiller.pipelines.optimizer import SoloAdamW
-from torch import Tensor
+from tests.pipelines.conftest import FAMILIES, config_of, make_material
 
 STEPS = 20
 EMD = {"kind": "emd", "temperature": 0.7}
@@ -56,7 +57,9 @@ CONFIGS = [
         prediction={"loss": "kl", "hard_weight": 0.9},
         optimization=optimization(weight_decay=0.0),
     ),
-    config_of(intermediate=term("cosine", mapping=EMD), augmentation={"method": "mixup", "concentration": 1.0}),
+    config_of(
+        intermediate=term("cosine", mapping=EMD), augmentation={"method": "mixup", "concentration": 1.0}
+    ),
     config_of(prediction="labels", intermediate=term("mse", representation="cls", mapping={"kind": "last"})),
     config_of(student={"initialization": "random", "layers": 2, "width": 16}, intermediate=term("mse")),
 ]
@@ -229,7 +232,10 @@ def test_the_others_go_on_after_a_failure(material: Material, solos: list[Cohort
 
 
 def test_what_does_not_vmap_runs_member_by_member(
-    material: Material, solos: list[CohortRun], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    material: Material,
+    solos: list[CohortRun],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def refuse(*args: Any, **options: Any) -> Any:
         raise RuntimeError("vmap: It looks like you're calling .item() on a Tensor")
@@ -252,9 +258,7 @@ def test_an_architecture_that_vmap_changes_is_found_out(
     material: Material, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     forward = stack.functional_call
-    monkeypatch.setattr(
-        stack, "functional_call", lambda *a: (lambda r: (r[0] + 1.0, r[1]))(forward(*a))
-    )
+    monkeypatch.setattr(stack, "functional_call", lambda *a: (lambda r: (r[0] + 1.0, r[1]))(forward(*a)))
     with caplog.at_level(logging.WARNING):
         run = CohortRun(MEMBERS[:2], material, STEPS, 7)
     assert not run.students.fused

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from distiller.pipelines import cost
 from distiller.pipelines.cohort import CohortRun, Member
 from distiller.pipelines.cost import PeakMemory, flops_per_example, latency_ms, parameter_count
 from distiller.pipelines.distill import Cohort, Distillation
 from distiller.pipelines.material import Material
-
 from tests.pipelines.conftest import LABELS, config_of
 
 
@@ -21,7 +21,9 @@ def test_parameters_and_flops_by_hand(material: Material) -> None:
     model = CohortRun([Member(config_of(), 0)], material, 5, 0).student(0)
     v, p, h, i, layers, classes, length = 200, 66, 16, 32, 2, len(LABELS), 10
     layer = 4 * (h * h + h) + 2 * (h * i) + i + h + 4 * h
-    assert parameter_count(model) == (v + p + 2) * h + 2 * h + layers * layer + h * h + h + h * classes + classes
+    assert (
+        parameter_count(model) == (v + p + 2) * h + 2 * h + layers * layer + h * h + h + h * classes + classes
+    )
     linear = layers * (4 * h * h + 2 * h * i) * length + h * h + h * classes
     attention = layers * 2 * length * length * h
     assert flops_per_example(model, length) == 2 * (linear + attention)
@@ -57,7 +59,9 @@ def test_peak_memory_sees_an_allocation() -> None:
 
 
 def test_a_cohorts_cost(material: Material, folder_of: Callable[[str], Path]) -> None:
-    work = Distillation(Cohort((Member(config_of(), 0), Member(config_of(), 1)), 4, 0, evaluations=1), material)
+    work = Distillation(
+        Cohort((Member(config_of(), 0), Member(config_of(), 1)), 4, 0, evaluations=1), material
+    )
     work.advance()
     found = work.cost()
     assert found.parameters == parameter_count(work.run.student(0))

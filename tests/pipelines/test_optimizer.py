@@ -1,4 +1,4 @@
-"""Stacked AdamW against torch's own, member by member; learning rates against transformers and closed form."""
+"""Stacked AdamW against torch's own, member by member; learning rates against transformers'."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 
 import pytest
 import torch
-from distiller.pipelines.optimizer import SoloAdamW, Stacked, StackedAdamW, gradient_norms, learning_rates
 from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
+
+from distiller.pipelines.optimizer import SoloAdamW, Stacked, StackedAdamW, gradient_norms, learning_rates
 
 SHAPES = {"weight": (3, 4), "norm": (5,), "only_some": (2, 2, 2), "unreached": (3,)}
 SOME = [0, 2, 3]  # the members that have the third parameter
@@ -33,7 +34,9 @@ def stacked(members: list[int]) -> list[Stacked]:
     for name in SHAPES:
         own = [m for m in members if name != "only_some" or m in SOME]
         tensor = torch.stack([start(name, m) for m in own]).requires_grad_()
-        made.append(Stacked(tensor, torch.tensor([members.index(m) for m in own]), name in ("weight", "only_some")))
+        made.append(
+            Stacked(tensor, torch.tensor([members.index(m) for m in own]), name in ("weight", "only_some"))
+        )
     return made
 
 
@@ -117,7 +120,9 @@ def test_learning_rates(schedule: str, warmup: float) -> None:
     transformers while it rises, the same from the peak on."""
     steps, peak = 40, 0.3
     rise = round(warmup * steps)
-    make = {"linear": get_linear_schedule_with_warmup, "cosine": get_cosine_schedule_with_warmup}.get(schedule)
+    make = {"linear": get_linear_schedule_with_warmup, "cosine": get_cosine_schedule_with_warmup}.get(
+        schedule
+    )
     expected = [peak] * steps
     if make is not None:
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=peak)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
+from distiller.pipelines.checkpoint import predict
 from distiller.pipelines.cohort import CohortRun, Member
 from distiller.pipelines.material import Material
 from distiller.pipelines.student import (
@@ -21,11 +23,9 @@ from distiller.pipelines.student import (
     student_config,
     word_table,
 )
-from distiller.pipelines.teacher import predict
 from distiller.pipelines.tokens import Vocabulary
 from distiller.spaces.errors import InputError
 from distiller.spaces.student import RandomStart, SvdEmbeddings, TeacherLayers
-
 from tests.pipelines.conftest import FAMILIES, LABELS, config_of, make_material, save_teacher
 
 TABLE = torch.randn(90, 24, generator=torch.Generator().manual_seed(0)) * torch.linspace(2, 0.1, 24) + 0.3
@@ -92,7 +92,9 @@ def test_all_of_the_teachers_layers_give_its_logits(folder_of: Callable[[str], P
     material = make_material(folder_of(family), family)
     config = config_of(student={"initialization": "teacher_layers", "layers": 3})
     run = CohortRun([Member(config, 0)], material, 5, 0)
-    teacher = predict(material.teacher.model, material.held_out["test"], material.teacher.tokenizer.pad_token_id)
+    teacher = predict(
+        material.teacher.model, material.held_out["test"], material.teacher.tokenizer.pad_token_id
+    )
     np.testing.assert_allclose(run.outputs("test")[0], teacher, atol=2e-6)
     saved = predict(run.student(0), material.held_out["test"], material.teacher.tokenizer.pad_token_id)
     np.testing.assert_allclose(saved, teacher, atol=2e-6)
@@ -108,7 +110,9 @@ def test_copied_heads_follow_the_tasks_classes_and_scale(folder_of: Callable[[st
     for material in (classes, scores):
         run = CohortRun([Member(config, 0)], material, 5, 0)
         pad = material.teacher.tokenizer.pad_token_id
-        teacher = predict(material.teacher.model, material.held_out["test"], pad)[:, material.teacher.order]
+        teacher = predict(material.teacher.model, material.held_out["test"], pad)[
+            :, material.teacher.order.numpy()
+        ]
         mean, deviation = material.scale
         np.testing.assert_allclose(run.outputs("test")[0] * deviation + mean, teacher, atol=2e-5)
         model = run.student(0)
@@ -182,7 +186,9 @@ def test_segments_reach_the_models(folder_of: Callable[[str], Path]) -> None:
     run = CohortRun([Member(config_of(), 0)], material, 5, 0)
     start = run.students.parameters["model.bert.embeddings.token_type_embeddings.weight"].detach().clone()
     run.advance(3)
-    moved = (run.students.parameters["model.bert.embeddings.token_type_embeddings.weight"] - start).abs().sum(1)
+    moved = (
+        (run.students.parameters["model.bert.embeddings.token_type_embeddings.weight"] - start).abs().sum(1)
+    )
     assert bool((moved > 0).all())
     tokens, pad = material.held_out["test"], material.teacher.tokenizer.pad_token_id
     flat = replace(tokens, types=torch.zeros_like(tokens.types))

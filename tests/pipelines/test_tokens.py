@@ -8,10 +8,10 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from distiller.pipelines.tokens import Tokens, Vocabulary, by_length, tokenize, training_batches
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distiller.pipelines.tokens import Tokens, Vocabulary, by_length, tokenize, training_batches
 from tests.pipelines.conftest import tokenizer_of
 
 ROWS = st.lists(st.lists(st.integers(2, 90), min_size=1, max_size=9), min_size=1, max_size=12)

@@ -98,7 +98,7 @@ class Demo:
             applied = PRESETS[name].applied(config, kind)
             self.retrain(dataset, applied, scores, "baseline", tests=[s - below for s in scores])
 
-    def filled(self, trials=9, failed=2):
+    def filled(self, trials=6, failed=2):
         """All datasets with search rows, three finalists, baselines of the best one and failures."""
         for dataset in self.sweep.datasets:
             self.describe(dataset)

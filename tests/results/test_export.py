@@ -71,15 +71,15 @@ def test_an_unmeasured_latency_satisfies_no_limit(demo, tmp_path):
 
 
 def test_which_sweep_must_be_clear(demo, tmp_path):
-    first = demo(name="one").filled()
-    demo(name="two").filled()
+    first, second = demo(name="one"), demo(name="two")
+    second.trial("trec", second.config("trec"), 0.5)
     with pytest.raises(InputError, match="one, two; name one"):
         export(first.store, out=tmp_path / "a")
     with pytest.raises(InputError, match="did you mean 'one'"):
         export(first.store, "onee", out=tmp_path / "a")
     with pytest.raises(InputError, match="did you mean 'trec'"):
         export(first.store, "one", out=tmp_path / "a", datasets=["trek"])
-    assert len(export(first.store, "two", out=tmp_path / "a")) == 2
+    assert [e.dataset for e in export(first.store, "two", out=tmp_path / "a")] == ["trec"]
 
 
 def test_what_has_no_full_run_is_left_out_or_refused(demo, tmp_path, caplog):
@@ -99,7 +99,9 @@ def test_what_has_no_full_run_is_left_out_or_refused(demo, tmp_path, caplog):
 
 
 def test_the_file_says_how_to_use_it_and_is_plain_yaml(demo, tmp_path):
-    (one, _) = export(demo().filled().store, out=tmp_path)
+    made = demo()
+    made.trial("trec", made.config("trec"), 0.5)
+    (one,) = export(made.store, out=tmp_path)
     text = one.path.read_text()
     assert text.startswith(f"# Train it again: distiller train {one.path.as_posix()}")
     assert set(yaml.safe_load(text)) >= {"name", "dataset", "teachers", "budget", "config", "scores"}

@@ -114,3 +114,20 @@ def test_one_seed_has_no_noise_and_beats_nothing(demo):
     assert board.winner.validation.sd is None
     assert (board.gain.noise, board.gain.beats_by_more_than_noise) == (None, False)
     assert board.no_teacher.validation.seeds == (101,)  # the winner's seeds only
+
+
+def test_among_several_finalists_the_winners_test_score_comes_from_its_run_as_a_baseline(demo):
+    made = demo()
+    winner, second = made.config("trec"), made.config("trec")
+    made.retrain("trec", winner, [0.7, 0.72, 0.74])
+    made.retrain("trec", second, [0.6, 0.6, 0.6])
+    assert leaderboard(made.store, "demo")[0].winner.test is None
+    made.retrain("trec", winner, [0.7, 0.72, 0.74], "baseline", tests=[0.61, 0.62, 0.66])
+    made.trial("trec", winner, 0.9, "baseline", 999, test_score=0.99)  # not one of the finalist's seeds
+    made.trial("trec", second, 0.9, "baseline", 101, test_score=0.98)  # from before it was overtaken
+    board = leaderboard(made.store, "demo")[0]
+    assert board.winner.test.seeds == (101, 102, 103)
+    assert board.winner.test.values == (0.61, 0.62, 0.66)
+    assert board.winner.validation.mean == pytest.approx(0.72)
+    assert board.finalists[1].test is None
+    assert json.loads(json.dumps(board.to_dict()))["winner"]["test"]["mean"] == pytest.approx(0.63)

@@ -78,13 +78,12 @@ def test_the_whole_report(demo, page):
     found = page(made.store)
     assert_offline(found)
     assert found.drawn == list(range(len(found.figures)))
-    assert page(made.store).source.count("plotly.js v") == 1
+    assert found.source.count("plotly.js v") == 1
     for board in leaderboard(made.store, "demo"):
         for words in (board.dataset, str(board.winner.test), str(board.gain), "more than the noise"):
             assert words in found.text
         assert board.winner.config_id in found.text
-    counts = "42 completed, 6 stopped early, 4 failed"
-    assert counts in found.text
+    assert "38 completed, 4 stopped early, 4 failed" in found.text
     assert "loss is nan" in found.text
     assert "too few" in found.text  # importance says that it cannot tell
     assert "distiller launch sweep.yaml" in found.text
@@ -135,7 +134,9 @@ def test_any_sweep_has_a_page(demo, page, kind):
 
 
 def test_what_is_missing_is_said(demo, page, tmp_path):
-    made = demo(name="torn").filled()
+    made = demo(name="torn")
+    for score in (0.5, 0.6):
+        made.trial("trec", made.config("trec"), score)
     torn = sorted((tmp_path / 'it\'s "a" store' / "trials" / "torn").glob("*.parquet"))[0]
     torn.write_bytes(torn.read_bytes()[:100])
     identity = {"sweep": "torn", "dataset": "trec", "config_id": "abc", "seed": 0, "role": "search"}

@@ -1,0 +1,108 @@
+"""Checkpoints of `transformers`: where they lie, what changes with them, and how they are asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+
+from distiller.pipelines.builtin import package_folder
+from distiller.pipelines.content import file_digest
+from distiller.pipelines.student import takes_types
+from distiller.pipelines.tokens import Tokens, by_length
+from distiller.spaces.errors import InputError
+
+
+def located(model: str, base: Path, place: str) -> str:
+    if model.startswith("package:"):
+        package, _, inside = model.removeprefix("package:").partition("/")
+        folder = package_folder(package)
+        if folder is None or not (folder / inside).is_dir():
+            raise InputError(f"{place}: no folder {inside!r} in package {package!r}; install the package")
+        return str(folder / inside)
+    path = Path(model).expanduser()
+    local = path if path.is_absolute() else base / path
+    if local.is_dir():
+        return str(local)
+    if path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise InputError(f"{place}: no folder {local}; check the path")
+    return model
+
+
+def weights_fingerprint(source: str, revision: str | None, place: str) -> str:
+    """What changes when a checkpoint's weights or tokenizer change: file digests, or the hub's commit."""
+    folder = Path(source)
+    if folder.is_dir():
+        files = sorted(p for p in folder.iterdir() if p.suffix in {".safetensors", ".json", ".txt", ".model"})
+        digests = {p.name: file_digest(p) for p in files if p.name != "complete.json"}
+        return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()[:16]
+    config = from_pretrained(AutoConfig, source, revision, place)
+    return f"{source}@{config._commit_hash}"
+
+
+def from_pretrained(kind: Any, source: str, revision: str | None, place: str, **options: Any) -> Any:
+    try:
+        return kind.from_pretrained(source, revision=revision, **options)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{place}: {source!r} cannot be loaded ({first}); give a local folder or a hub name of a model "
+            "with safetensors weights"
+        ) from error
+
+
+def load_tokenizer(source: str, revision: str | None, place: str) -> Any:
+    """A checkpoint's tokenizer.
+
+    Raises:
+        InputError: it is missing, or it has no padding token.
+    """
+    tokenizer = from_pretrained(AutoTokenizer, source, revision, place)
+    if tokenizer.pad_token_id is None:
+        raise InputError(f"{place}: the tokenizer of {source!r} has no pad token; set one and save it again")
+    return tokenizer
+
+
+def check_length(model: PreTrainedModel, max_length: int, place: str) -> None:
+    """Raise InputError where a dataset's texts may be longer than the teacher can read."""
+    if max_length > longest_input(model):
+        raise InputError(
+            f"{place}: the teacher reads at most {longest_input(model)} tokens, the dataset's max_length is "
+            f"{max_length}; lower max_length"
+        )
+
+
+def longest_input(model: PreTrainedModel) -> int:
+    """How many tokens a model can read; RoBERTa's kin spend their first positions on padding."""
+    positions = int(getattr(model.config, "max_position_embeddings", None) or 1_000_000)
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            return positions - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return positions
+
+
+def forward(model: PreTrainedModel, ids: Tensor, types: Tensor, mask: Tensor, **options: Any) -> Any:
+    """A model's outputs on a padded batch, segment ids given only to models that take them."""
+    if takes_types(model):
+        options["token_type_ids"] = types
+    return model(input_ids=ids, attention_mask=mask.long(), return_dict=True, **options)
+
+
+@torch.no_grad()
+def predict(
+    model: PreTrainedModel, rows: Tokens, pad_id: int, batch_size: int = 64
+) -> npt.NDArray[np.float32]:
+    """Logits [N, C] as float32 numpy, in evaluation mode."""
+    cast(torch.nn.Module, model).eval()
+    outputs = np.empty((len(rows), cast(int, model.config.num_labels)), np.float32)
+    for picked in by_length(rows.lengths, batch_size):
+        batch = rows.padded(picked, pad_id).to(model.device)
+        outputs[picked] = forward(model, batch.ids, batch.types, batch.mask).logits.float().cpu().numpy()
+    return outputs

@@ -1,0 +1,70 @@
+"""A sweep's file in the store: the same for every launch of its name, and marked once all is done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from distiller.results.store import Store
+from distiller.search.rows import now
+from distiller.search.session import provenance
+from distiller.spaces.errors import InputError
+from distiller.spaces.sweep import SweepConfig, parse_sweep
+
+MOVABLE = ("resources", "cache")
+"""Parts of a sweep that say where it runs, not what: a relaunch may change them."""
+
+OVER = "over.json"
+"""Kept beside a sweep's file once its last trial has ended, so that launching again starts nothing."""
+
+
+def is_over(store: Store, sweep: str) -> bool:
+    """Whether a launch saw the sweep's last trial end, and all those rows are still there."""
+    text = store.read_text(sweep, OVER)
+    return text is not None and json.loads(text)["trials"] == len(store.finished(sweep))
+
+
+def mark_over(store: Store, sweep: str) -> None:
+    """The sweep's last trial has ended."""
+    store.write_text(sweep, OVER, json.dumps({"trials": len(store.finished(sweep))}))
+
+
+def check_same(store: Store, sweep: SweepConfig) -> None:
+    """A relaunch must be the same sweep; one that never started a trial may still be mended.
+
+    Raises:
+        InputError: another sweep of this name was launched before; names the first difference.
+    """
+    before = store.read_text(sweep.name, "sweep.yaml")
+    if before is not None and store.read("attempts", sweep.name).num_rows:
+        old = parse_sweep(before, f"{sweep.name} as launched").model_dump(mode="json")
+        new = sweep.model_dump(mode="json")
+        for part in MOVABLE:
+            old[part] = new[part]
+        change = difference(old, new)
+        if change is not None:
+            raise InputError(
+                f"sweep {sweep.name!r} was launched before with another file ({change}); "
+                "undo the change or give the sweep another name"
+            )
+
+
+def freeze(store: Store, sweep: SweepConfig, text: str, base: Path) -> None:
+    """Keep the sweep in the store; the file of a relaunch is the same, and the first one stays."""
+    if store.read_text(sweep.name, "sweep.yaml") is not None and store.read("attempts", sweep.name).num_rows:
+        return
+    about = {"base": str(base), "launched_at": now().isoformat(), **provenance()}
+    store.write_text(sweep.name, "sweep.json", json.dumps(about, indent=1))
+    store.write_text(sweep.name, "sweep.yaml", text)
+
+
+def difference(old: Any, new: Any, path: str = "") -> str | None:
+    """The first place where two documents differ, `path: old -> new`; None where they are equal."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(k for k in new if k not in old)]:
+            found = difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+            if found:
+                return found
+        return None
+    return None if old == new else f"{path}: {json.dumps(old)} -> {json.dumps(new)}"

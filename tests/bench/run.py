@@ -1,0 +1,121 @@
+"""`make bench`: speed and memory of distillation beside plain loops, and the sweep's overhead.
+
+One process, variants interleaved, medians. Needs about six minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from loops import STEPS, Timed, bare_step, load, plain_loop, with_distill
+from overhead import overhead_per_trial
+
+from distiller.pipelines.cost import resident_bytes
+from distiller.pipelines.material import Material
+
+CACHE = Path("~/.cache/distiller").expanduser()
+NAMES = {
+    "a": "plain loop, live teacher, padded to 64",
+    "b": "plain loop, live teacher, dynamic padding",
+    "c": "distill, teacher pass included",
+    "d": "bare student step, unpadded",
+}
+
+
+def variants(scratch: Path) -> dict[str, Callable[[Material], Timed]]:
+    """What is timed; (a), (b) and (d) cost the same at every step, so fewer steps tell."""
+    return {
+        "a": lambda m: plain_loop(m, 30, 64),
+        "b": lambda m: plain_loop(m, 60, None),
+        "c": lambda m: with_distill(m, STEPS, Path(tempfile.mkdtemp(dir=scratch))),
+        "d": lambda m: bare_step(m, 120),
+    }
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """Highest resident memory during `work`, sampled every 10 ms, less that before it."""
+    before = peak = resident_bytes()
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.is_set():
+            peak = max(peak, resident_bytes())
+            time.sleep(0.01)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    work()
+    done.set()
+    watcher.join()
+    return peak - before
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--memory", choices=list(NAMES), help="measure one variant's memory in this process")
+    options = parser.parse_args()
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    material = load(CACHE)
+    with tempfile.TemporaryDirectory() as scratch:
+        if options.memory:
+            print(peak_bytes(lambda: variants(Path(scratch))[options.memory](material)))
+            return
+        report(material, Path(scratch), options.repeats)
+
+
+def report(material: Material, scratch: Path, repeats: int) -> None:
+    """Measure and print everything."""
+    console = Console(width=110)
+    console.print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    found: dict[str, list[float]] = {name: [] for name in NAMES}
+    for _ in range(repeats):
+        for name, work in variants(scratch).items():
+            found[name].append(work(material).ms_per_example)
+    medians = {name: statistics.median(times) for name, times in found.items()}
+    memory = {
+        name: int(subprocess.run([sys.executable, __file__, "--memory", name], capture_output=True, text=True, check=True).stdout)
+        for name in NAMES
+    }
+    table = Table("", "variant", "ms per example", "spread", "(c) is faster by", "peak memory, MiB")
+    for name, label in NAMES.items():
+        spread = f"{min(found[name]):.2f}-{max(found[name]):.2f}"
+        ratio = f"{medians[name] / medians['c']:.2f}x"
+        table.add_row(f"({name})", label, f"{medians[name]:.2f}", spread, ratio, f"{memory[name] / 2**20:.0f}")
+    console.print(table)
+    console.print(f"(c) takes {medians['c'] / medians['d']:.2f} times (d)")
+    scores = {
+        "(b)": [plain_loop(material, STEPS, None, seed, score=True).score or 0.0 for seed in range(3)],
+        "(c)": [with_distill(material, STEPS, scratch / "shared", seed).score or 0.0 for seed in range(3)],
+    }
+    for name, values in scores.items():
+        mean, deviation = statistics.mean(values), statistics.stdev(values)
+        console.print(f"validation Matthews of {name} over 3 seeds: {mean:.4f}, SD {deviation:.4f}")
+    measured = overhead_per_trial(scratch)
+    console.print(
+        f"sweep overhead: {measured['overhead_seconds']:.3f} s per trial over {measured['trials']} tiny trials "
+        f"({measured['workers']} workers, start-up apart)"
+    )
+    console.print(json.dumps({"ms_per_example": medians, "peak_bytes": memory, "scores": scores, "overhead": measured}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""A group of terms against the plain formula, one member and one layer pair at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from distiller.pipelines.mapping import emd_weights, pairs, transport_plan
+from distiller.pipelines.mutual_information import mi_alpha_loss
+from distiller.pipelines.objectives import OBJECTIVES, reduce_representation
+from distiller.pipelines.outputs import PredictionGroup, prediction_groups
+from distiller.pipelines.prediction import SOFT, hard_cross_entropy
+from distiller.pipelines.terms import CRITIC_WIDTH, TermGroup, term_groups
+from tests.pipelines.conftest import CPU, config_of
+
+K, B, T, WIDE, NARROW, LAYERS, DEEP = 4, 6, 5, 12, 8, 2, 3
+STREAM = [0, 1, 1, 0]
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(
+        *shape, generator=torch.Generator().manual_seed(seed + sum(shape)), dtype=torch.float64
+    )
+
+
+def groups_of(terms: list[Any], width: int = NARROW) -> list[TermGroup]:
+    configs = [config_of(intermediate=t) for t in terms]
+    return term_groups(configs, list(range(K)), width, DEEP, WIDE, CPU, torch.float64)
+
+
+HIDDEN = [random(K, B, T, NARROW, seed=i) for i in range(LAYERS + 1)]
+MASK = torch.arange(T) < torch.tensor([[5, 3, 2, 4, 5, 1], [2, 2, 5, 3, 4, 5]])[..., None]
+TEACHER = {n: random(2, B, T, WIDE, seed=10 + n) for n in range(1, DEEP + 1)}
+
+
+def teacher_hidden(representation: str) -> dict[tuple[int, str], Tensor]:
+    return {
+        (n, representation): torch.stack(
+            [reduce_representation(h[s], MASK[s], representation) for s in range(2)]
+        )
+        for n, h in TEACHER.items()
+    }
+
+
+def slowly(group: TermGroup, row: int, emd_state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Any]:
+    member, kind = group.members[row], group.kind
+    mask = MASK[STREAM[member]]
+    costs = []
+    for p, (s, t) in enumerate(group.pairs):
+        student = reduce_representation(HIDDEN[s][member], mask, kind.representation)
+        teacher = teacher_hidden(kind.representation)[t, kind.representation][STREAM[member]]
+        own = {n: v[row, p] for n, v in group.parameters.items()}
+        if kind.objective == "mi_alpha":
+            costs.append(mi_alpha_loss(student, teacher, own, group.alpha[row]))
+        else:
+            student = nn.functional.linear(student, own["weight"], own["bias"])
+            seen = mask if kind.representation == "tokens" else torch.ones(B)
+            costs.append(OBJECTIVES[kind.objective](student, teacher, seen))
+    cost = torch.stack(costs)
+    if emd_state is None:
+        return group.weight[row] * cost.mean(), None
+    matrix = cost.detach().reshape(LAYERS, DEEP)
+    flow = transport_plan(matrix, *emd_state)
+    new = emd_weights(matrix[None], flow[None], *(w[None] for w in emd_state), group.temperature[row])
+    return group.weight[row] * (flow.flatten() * cost).sum(), tuple(w[0] for w in new)
+
+
+@pytest.mark.parametrize("kind", ["skip", "last", "emd"])
+@pytest.mark.parametrize(
+    ("objective", "representation"),
+    [
+        ("mse", "tokens"),
+        ("mse", "cls"),
+        ("cosine", "mean"),
+        ("pkd", "cls"),
+        ("mi_alpha", "mean"),
+        ("mi_alpha", "cls"),
+    ],
+)
+def test_a_group_is_its_members_formulas(kind: str, objective: str, representation: str) -> None:
+    def term(weight: float) -> dict[str, Any]:
+        more = {} if objective == "pkd" else {"representation": representation}
+        if objective == "mi_alpha":
+            more["alpha"] = weight / 4  # type: ignore[assignment]
+        mapping = {"kind": kind, "temperature": weight} if kind == "emd" else {"kind": kind}
+        return {"objective": objective, "weight": weight, "mapping": mapping, **more}
+
+    for members in ([0, 1, 2, 3], [1, 2], [3]):
+        (group,) = groups_of([term(1.0 + k) if k in members else "none" for k in range(K)])
+        assert group.members == members
+        assert group.pairs == pairs(kind, LAYERS, DEEP)
+        states: list[Any] = [
+            (torch.full((LAYERS,), 1 / LAYERS).double(), torch.full((DEEP,), 1 / DEEP).double())
+            if kind == "emd"
+            else None
+            for _ in members
+        ]
+        for _ in range(3):
+            found = group.losses(HIDDEN, MASK, teacher_hidden(representation), STREAM)
+            for row in range(len(members)):
+                expected, states[row] = slowly(group, row, states[row])
+                assert found[row].item() == pytest.approx(expected.item(), rel=1e-10)
+
+
+def test_starts_are_each_members_own() -> None:
+    (projected,) = groups_of([{"objective": "mse"}] * K)
+    weight, bias = projected.parameters["weight"], projected.parameters["bias"]
+    assert weight.shape == (K, LAYERS, WIDE, NARROW)
+    assert weight.std().item() == pytest.approx(0.02, rel=0.1)
+    assert not bias.any()
+    assert len({tuple(w.flatten()[:5].tolist()) for k in weight for w in k}) == K * LAYERS
+    (alone,) = groups_of(["none", "none", {"objective": "mse"}, "none"])
+    assert torch.equal(alone.parameters["weight"][0], weight[2])
+    (critics,) = groups_of([{"objective": "mi_alpha"}] * K)
+    assert critics.parameters["student_weight"].shape == (K, LAYERS, CRITIC_WIDTH, NARROW)
+
+
+def test_projection_only_where_asked_or_needed() -> None:
+    plain = {"objective": "mse", "projection": "none"}
+    (needed,) = groups_of([plain] * K)
+    assert needed.kind.projected
+    one, other = groups_of([plain, plain, {"objective": "mse"}, "none"], width=WIDE)
+    assert (one.kind.projected, one.parameters, one.members) == (False, {}, [0, 1])
+    assert (other.kind.projected, other.members) == (True, [2])
+
+
+def test_two_slots_have_parameters_of_their_own() -> None:
+    first, second = groups_of([[{"objective": "mse"}, {"objective": "mse"}], "none", "none", "none"])
+    assert not torch.equal(first.parameters["weight"], second.parameters["weight"])
+
+
+def test_keeping_members() -> None:
+    emd = {"objective": "mse", "mapping": {"kind": "emd"}}
+    (group,) = groups_of([emd, "none", {**emd, "weight": 2.0}, {**emd, "weight": 3.0}])
+    group.losses(HIDDEN, MASK, teacher_hidden("tokens"), STREAM)
+    weight, state = group.parameters["weight"].detach().clone(), dict(group.state or {})
+    assert group.keep([1, 3])
+    assert (group.members, group.weight.tolist()) == ([1], [3.0])
+    assert torch.equal(group.parameters["weight"][0], weight[2])
+    assert group.state is not None
+    assert torch.equal(group.state["student"][0], state["student"][2])
+    assert group.parameters["weight"].requires_grad
+    assert not group.keep([0])
+
+
+LOGITS, SAID, LABELS = random(K, B, 3), random(2, B, 3, seed=5), torch.tensor([0, 2, 1, 1, 0, 2])
+LABELED = torch.tensor([[1, 1, 0, 1, 0, 1], [1, 0, 0, 0, 0, 1]]).bool()
+
+
+@pytest.mark.parametrize("loss", ["labels", "kl", "ce", "mse"])
+def test_predictions_of_a_group(loss: str) -> None:
+    more = [{"temperature": 1.0 + k} if loss in ("kl", "ce") else {} for k in range(K)]
+    hard = [{"hard_weight": k / 4} if loss != "labels" else {} for k in range(K)]
+    choices = [config_of(prediction={"loss": loss, **hard[k], **more[k]}).prediction for k in range(K)]
+    for members in ([0, 1, 2, 3], [2]):
+        group = PredictionGroup(loss, members, [choices[k] for k in members], False, CPU, torch.float64)
+        found = group.losses(LOGITS, SAID, LABELS, LABELED, STREAM)
+        for row, k in enumerate(members):
+            weight = 1.0 if loss == "labels" else k / 4
+            expected = weight * hard_cross_entropy(LOGITS[k], LABELS, LABELED[STREAM[k]])
+            assert found[0][row].item() == pytest.approx(expected.item(), rel=1e-10)
+            soft = 0.0
+            if loss != "labels":
+                soft = (1 - weight) * SOFT[loss](LOGITS[k], SAID[STREAM[k]], 1.0 + k).item()
+            assert found[1][row].item() == pytest.approx(soft, rel=1e-10)
+
+
+def test_predictions_are_grouped_by_loss_and_kept() -> None:
+    choices = [config_of(prediction=p).prediction for p in ("kl", "mse", "kl", "labels")]
+    groups = prediction_groups(choices, False, CPU, torch.float64)
+    assert [(g.loss, g.members) for g in groups] == [("kl", [0, 2]), ("mse", [1]), ("labels", [3])]
+    assert [g.keep([2, 3]) for g in groups] == [True, False, True]
+    assert [g.members for g in groups if g.members] == [[0], [1]]

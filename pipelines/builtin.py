@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+
 from distiller.spaces.datasets import DatasetConfig
 from distiller.spaces.errors import InputError
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from distiller.pipelines.data import Task
 from scipy import stats
 from sklearn import metrics as sk
+
+from distiller.pipelines.data import Task
 
 Array = npt.NDArray[Any]
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import fsspec
-from distiller.spaces.errors import InputError
 from filelock import FileLock
+
+from distiller.spaces.errors import InputError
 
 Intact = Callable[[bytes], bool]
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from distiller.results.schema import (
     CHECKSUM_KEY,
     EXTENSIBLE,

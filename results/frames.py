@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
+
 from distiller.results.schema import core_schema
 from distiller.results.store import Store
 

@@ -13,10 +13,11 @@ from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from distiller.spaces.errors import InputError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from distiller.spaces.errors import InputError
 
 FORMATS = ("table", "csv", "json", "parquet")
 

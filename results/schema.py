@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
+
 from distiller.spaces.errors import InputError
 
 SCHEMA_VERSION = 1

@@ -4,6 +4,7 @@ import re
 
 import duckdb
 import pyarrow as pa
+
 from distiller.results.schema import TABLES
 from distiller.results.store import Store
 from distiller.spaces.errors import InputError

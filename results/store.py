@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+
 from distiller.results.files import Files, LocalFiles, open_files
 from distiller.results.fragments import (
     BadFragmentError,

@@ -12,9 +12,7 @@ from distiller.spaces.space import Node, Space, full_node
 def catalog() -> list[dict[str, Any]]:
     """One entry per choice, inner choices under theirs: stage, id, summary, citation, parameters."""
     return [
-        entry
-        for stage, definition in STAGES.items()
-        for entry in _choices(stage, stage, definition.part)
+        entry for stage, definition in STAGES.items() for entry in _choices(stage, stage, definition.part)
     ]
 
 

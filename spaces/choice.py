@@ -102,11 +102,7 @@ def parts(model: type[Choice]) -> Mapping[str, Parameter | Union]:
     hints = typing.get_type_hints(model, include_extras=True)
     tag = tag_of(model)
     return types.MappingProxyType(
-        {
-            name: _part(name, hints[name], field)
-            for name, field in model.model_fields.items()
-            if name != tag
-        }
+        {name: _part(name, hints[name], field) for name, field in model.model_fields.items() if name != tag}
     )
 
 

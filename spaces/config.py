@@ -36,9 +36,7 @@ class Stage:
 STAGES: Mapping[str, Stage] = types.MappingProxyType(
     {
         "augmentation": Stage(union_of(NoAugmentation, RandomWords, Mixup), MAX_SLOTS),
-        "intermediate": Stage(
-            union_of(NoIntermediate, Mse, Cosine, Pkd, MiAlpha), MAX_SLOTS, ordered=False
-        ),
+        "intermediate": Stage(union_of(NoIntermediate, Mse, Cosine, Pkd, MiAlpha), MAX_SLOTS, ordered=False),
         "prediction": Stage(union_of(LabelsOnly, SoftCrossEntropy, Kl, LogitMse)),
         "student": Stage(union_of(RandomStart, SvdEmbeddings, TeacherLayers)),
         "teacher": Stage(Teacher, MAX_SLOTS, ordered=False),

@@ -96,8 +96,10 @@ class Space:
     def grid(self, levels: int = 3) -> Iterator[PipelineConfig]:
         """Every combination, ranges at `levels` values each; lazily, the last stage fastest."""
         stages = [
-            [(stage, node, path, number) for number, (path, node) in enumerate(
-                zip(slot_paths(stage, slots), slots, strict=True), 1)]
+            [
+                (stage, node, path, number)
+                for number, (path, node) in enumerate(zip(slot_paths(stage, slots), slots, strict=True), 1)
+            ]
             for stage, slots in self.stages.items()
         ]
         flat = list(itertools.chain.from_iterable(stages))

@@ -46,7 +46,9 @@ def made_up_material(device: torch.device, cache: Path) -> Material:
     raw = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
     raw.pre_tokenizer = Whitespace()
     raw.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=raw, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
@@ -61,9 +63,13 @@ def made_up_material(device: torch.device, cache: Path) -> Material:
     }
     task = Task("classification", tuple(str(i) for i in range(CLASSES)), "accuracy", CLASSES, False)
     config = BertConfig(
-        vocab_size=WORDS + 4, hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536,
+        vocab_size=WORDS + 4,
+        hidden_size=384,
+        num_hidden_layers=6,
+        num_attention_heads=12,
+        intermediate_size=1536,
         num_labels=CLASSES,
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(config).to(device).eval().requires_grad_(False)
     teacher = Teacher("random", model, tokenizer, "random", "random", torch.arange(CLASSES))

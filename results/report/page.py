@@ -35,9 +35,7 @@ SpaceOf = Callable[[SweepConfig, str], Space]
 MOST_FAILURES = 20
 
 
-def write_report(
-    store: Store, sweep: str, out: Path, space_of: SpaceOf = SweepConfig.space_of
-) -> Path:
+def write_report(store: Store, sweep: str, out: Path, space_of: SpaceOf = SweepConfig.space_of) -> Path:
     """Writes the report of a sweep to the file `out` and returns it.
 
     Args:

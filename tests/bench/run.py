@@ -73,7 +73,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--memory", choices=list(NAMES), help="measure one variant's memory in this process")
     options = parser.parse_args()
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    torch.set_num_threads(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     material = load(CACHE)
     with tempfile.TemporaryDirectory() as scratch:
         if options.memory:
@@ -85,21 +87,27 @@ def main() -> None:
 def report(material: Material, scratch: Path, repeats: int) -> None:
     """Measure and print everything."""
     console = Console(width=110)
-    console.print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    console.print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     found: dict[str, list[float]] = {name: [] for name in NAMES}
     for _ in range(repeats):
         for name, work in variants(scratch).items():
             found[name].append(work(material).ms_per_example)
     medians = {name: statistics.median(times) for name, times in found.items()}
     memory = {
-        name: int(subprocess.run([sys.executable, __file__, "--memory", name], capture_output=True, text=True, check=True).stdout)
+        name: int(
+            subprocess.run(
+                [sys.executable, __file__, "--memory", name], capture_output=True, text=True, check=True
+            ).stdout
+        )
         for name in NAMES
     }
     table = Table("", "variant", "ms per example", "spread", "(c) is faster by", "peak memory, MiB")
     for name, label in NAMES.items():
         spread = f"{min(found[name]):.2f}-{max(found[name]):.2f}"
         ratio = f"{medians[name] / medians['c']:.2f}x"
-        table.add_row(f"({name})", label, f"{medians[name]:.2f}", spread, ratio, f"{memory[name] / 2**20:.0f}")
+        table.add_row(
+            f"({name})", label, f"{medians[name]:.2f}", spread, ratio, f"{memory[name] / 2**20:.0f}"
+        )
     console.print(table)
     console.print(f"(c) takes {medians['c'] / medians['d']:.2f} times (d)")
     scores = {
@@ -111,10 +119,12 @@ def report(material: Material, scratch: Path, repeats: int) -> None:
         console.print(f"validation Matthews of {name} over 3 seeds: {mean:.4f}, SD {deviation:.4f}")
     measured = overhead_per_trial(scratch)
     console.print(
-        f"sweep overhead: {measured['overhead_seconds']:.3f} s per trial over {measured['trials']} tiny trials "
+        f"sweep overhead: {measured['overhead_seconds']:.3f} s a trial over {measured['trials']} tiny trials "
         f"({measured['workers']} workers, start-up apart)"
     )
-    console.print(json.dumps({"ms_per_example": medians, "peak_bytes": memory, "scores": scores, "overhead": measured}))
+    console.print(
+        json.dumps({"ms_per_example": medians, "peak_bytes": memory, "scores": scores, "overhead": measured})
+    )
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from distiller.pipelines.augment import AUGMENTATIONS, delete, insert, row_generator, swap
-from distiller.pipelines.views import ORIGINAL, View, materialise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from distiller.pipelines.augment import AUGMENTATIONS, delete, insert, row_generator, swap
+from distiller.pipelines.views import ORIGINAL, View, materialise
 
 WORDS = st.lists(
     st.text(st.characters(exclude_categories=["Z", "C"]), min_size=1, max_size=4), min_size=2, max_size=30

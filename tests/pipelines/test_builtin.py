@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from distiller.pipelines import builtin
 from distiller.pipelines.builtin import READERS, clean, fold, package_folder, read_builtin
 from distiller.pipelines.data import Dataset, load_dataset

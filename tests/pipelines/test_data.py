@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from distiller.pipelines.data import Dataset, Split, draw, load_dataset
 from distiller.spaces.datasets import DatasetConfig
 from distiller.spaces.errors import InputError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 Rows = list[dict[str, Any]]
 

@@ -6,10 +6,11 @@ import sys
 import numpy as np
 import pytest
 import torch
-from distiller.pipelines import mapping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
+
+from distiller.pipelines import mapping
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from scipy import stats
+from sklearn import metrics as sk
+
 from distiller.pipelines.data import Task
 from distiller.pipelines.metrics import METRICS, headline, majority_score, score
 from distiller.spaces.datasets import KIND_METRICS, Metric
-from scipy import stats
-from sklearn import metrics as sk
 
 TWO = Task("classification", ("no", "yes"), "matthews", 2, False)
 THREE = Task("classification", ("a", "b", "c"), "macro_f1", 3, False)

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from distiller.pipelines import mutual_information as mi
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from distiller.pipelines import mutual_information as mi
 
 ALPHAS = (0.0, 0.01, 0.3, 0.7, 1.0)
 DIMENSIONS, RHO = 3, 0.75

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
-from distiller.pipelines.objectives import OBJECTIVES, reduce_representation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
+
+from distiller.pipelines.objectives import OBJECTIVES, reduce_representation
 
 NAMES = pytest.mark.parametrize("name", OBJECTIVES)
 

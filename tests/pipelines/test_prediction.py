@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
-from distiller.pipelines import prediction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 from scipy.stats import entropy
+
+from distiller.pipelines import prediction
 
 TEMPERATURES = st.floats(0.5, 20)
 SEEDS = st.integers(0, 2**16)

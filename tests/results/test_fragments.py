@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from distiller.results.fragments import BadFragmentError, decode, encode, fragment_path
 from distiller.results.schema import core_schema, trial_id
 from distiller.results.store import Store

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from distiller.results.output import write_table
 from distiller.results.schema import TABLES, core_schema, trial_id
 from distiller.results.sql import query

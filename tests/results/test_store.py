@@ -15,13 +15,14 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from distiller.results import frames
 from distiller.results.fragments import encode, fragment_path
 from distiller.results.schema import IDENTITY, TABLES, Identity, check_name, core_schema, trial_id
 from distiller.results.store import Store
 from distiller.spaces.errors import InputError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 

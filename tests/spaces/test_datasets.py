@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from distiller.spaces.datasets import KIND_METRICS, DatasetConfig
 from pydantic import ValidationError
+
+from distiller.spaces.datasets import KIND_METRICS, DatasetConfig
 
 FILES: dict[str, Any] = {"train": "a.csv", "text": "body", "label": "stars"}
 

@@ -1,0 +1,226 @@
+"""A tiny teacher, tiny files and the real command line, in folders whose names trip careless code."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tokenizers import BertWordPieceTokenizer
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+from distiller.results.store import Store
+
+KINDS = {"bird": ["wing", "beak", "nest"], "fish": ["fins", "gill", "reef"], "horse": ["mane", "hoof", "barn"]}
+FILLERS = [f"{a}{b}{c}" for a in "kmtr" for b in "aio" for c in "lns"]
+GOODNESS = {"awful": -2.0, "poor": -1.0, "fine": 1.0, "superb": 2.0}
+
+
+def sentence(rng: np.random.Generator, words: list[str]) -> str:
+    """`words` among fillers."""
+    found = [*words, *rng.choice(FILLERS, int(rng.integers(1, 6)))]
+    rng.shuffle(found)
+    return " ".join(found)
+
+
+def write_animals(folder: Path) -> None:
+    """Classes: train in two CSV files (one glob), validation and test in one each, text without labels."""
+    rng = np.random.default_rng(1)
+
+    def row(i: int) -> tuple[str, str]:
+        kind = list(KINDS)[i % 3]
+        return sentence(rng, list(rng.choice(KINDS[kind], 2))), kind
+
+    sizes = {"train-1": 60, "train-2": 60, "validation": 45, "test": 45}
+    for name, size in sizes.items():
+        with (folder / f"animals-{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("body", "kind"), *(row(i) for i in range(size))])
+    lines = [json.dumps({"body": row(i)[0]}) for i in range(60)]
+    (folder / "animals-raw.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def write_opinions(folder: Path) -> None:
+    """Scores: one Parquet file, validation and test held out of it."""
+    rng = np.random.default_rng(2)
+    picked = [list(rng.choice(list(GOODNESS), 2)) for _ in range(160)]
+    table = {"text": [sentence(rng, words) for words in picked], "stars": [sum(map(GOODNESS.get, w)) for w in picked]}
+    pd.DataFrame(table).to_parquet(folder / "opinions.parquet")
+
+
+def write_teacher(folder: Path, labels: int | None = None) -> None:
+    """A BERT of 2 layers x 32 that knows nothing yet; `labels` makes it pretend to be fine-tuned."""
+    words = [*(w for kind in KINDS.values() for w in kind), *FILLERS, *GOODNESS]
+    tokenizer = BertWordPieceTokenizer()
+    tokenizer.train_from_iterator(words * 9, vocab_size=300, min_frequency=1, show_progress=False)
+    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+    folder.mkdir(parents=True)
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+        **({} if labels is None else {"num_labels": labels}),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        BertForSequenceClassification(config).save_pretrained(folder)
+
+
+SWEEP = """\
+name: tiny
+datasets:
+  animals:
+    train: animals-train-*.csv
+    validation: animals-validation.csv
+    test: animals-test.csv
+    unlabeled: animals-raw.jsonl
+    text: body
+    label: kind
+    max_length: 16
+  opinions: {train: opinions.parquet, text: text, score: stars, max_length: 16}
+teachers:
+  bert: {model: teacher, fine_tune: {epochs: 1, learning_rate: 3e-3, batch_size: 8}}
+space:
+  augmentation: {none: {}, random: {strength: 0.1, copies: 1}}
+  intermediate: {none: {}, mse: {weight: [0.1, 1.0], representation: cls, mapping: last, projection: linear}}
+  prediction: {kl: {hard_weight: {uniform: [0, 0.6]}, temperature: 2}, mse: {hard_weight: 0.5}}
+  student: {svd: {layers: 1, width: 16}}
+  optimization: {learning_rate: {loguniform: [1e-3, 3e-2]}, warmup: 0.1, weight_decay: 0.0, schedule: linear,
+                 batch_size: 8}
+budget: {steps: 12, evaluations: 4}
+search:
+  trials: 6
+  startup: 4
+  scheduler: {asha: {reduction: 2, min_share: 0.25}}
+  finalists: {top: 2, seeds: 2}
+resources: {cpus: 1}
+cache: {path: cache}
+"""
+
+
+@dataclass
+class Place:
+    """A folder with a sweep's files, where the real command is run."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Store:
+        return Store.open(str(self.folder / "results/data"))
+
+    def rows(self, sweep: str = "tiny", table: str = "trials") -> list[dict[str, Any]]:
+        """Rows that are there by now; none where there is no store yet."""
+        if not (self.folder / "results/data/sweeps" / sweep).exists():
+            return []
+        return self.store.read(table, sweep).to_pylist()
+
+    def fragments(self) -> dict[str, bytes]:
+        """Every file of the store."""
+        root = self.folder / "results/data"
+        return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+    def write(self, name: str, text: str) -> str:
+        (self.folder / name).write_text(text)
+        return name
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """The command, in a session of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "distiller.search.cli", *arguments],
+            cwd=self.folder,
+            env={**os.environ, **ENVIRONMENT, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        """The command, run to its end; what hangs is ended with all its children."""
+        process = self.start(*arguments)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            end(process, signal.SIGKILL)
+            raise
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def refused(self, *arguments: str) -> str:
+        """The one line that a command refuses its input with."""
+        done = self.run(*arguments)
+        assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("distiller: "), line
+        return line.removeprefix("distiller: ")
+
+    def wait_for(self, process: subprocess.Popen[str], ready: Any, seconds: float = 120) -> Any:
+        """What `ready()` says once it is true; fails where the process ends before."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            found = ready()
+            if found:
+                return found
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        raise AssertionError("waited in vain")
+
+
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "COLUMNS": "160", "PYTHONWARNINGS": "ignore"}
+
+
+def end(process: subprocess.Popen[str], how: int) -> None:
+    """Send a signal to the process and all that it started, and wait for it."""
+    os.killpg(process.pid, how)
+    process.communicate(timeout=60)
+
+
+def make_place(folder: Path, sweep: str = SWEEP) -> Place:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_animals(folder)
+    write_opinions(folder)
+    write_teacher(folder / "teacher")
+    place = Place(folder)
+    place.write("sweep.yaml", sweep)
+    return place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A fresh folder with all files of the tiny sweep."""
+    return make_place(tmp_path / 'it\'s a "place"')
+
+
+@dataclass
+class Finished:
+    """The tiny sweep, launched once through the command line and run to its end."""
+
+    place: Place
+    done: subprocess.CompletedProcess[str]
+    trials: list[dict[str, Any]]
+    epochs: list[dict[str, Any]]
+    attempts: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    place = make_place(tmp_path_factory.mktemp("sweep") / 'the user\'s "own" data')
+    done = place.run("launch", "sweep.yaml")
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    return Finished(place, done, *(place.rows(table=t) for t in ("trials", "epochs", "attempts")))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from distiller.pipelines.checkpoint import forward
+from distiller.pipelines.checkpoint import forward, inference_dtype
 from distiller.pipelines.content import built_once, content_key
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.objectives import reduce_representation
@@ -118,13 +118,6 @@ def cached_outputs(
         for r in kept.representations
     }
     return TeacherOutputs(kept, logits, hidden, tokens)
-
-
-def inference_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it natively, else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
 @torch.no_grad()

@@ -88,6 +88,13 @@ def longest_input(model: PreTrainedModel) -> int:
     return positions
 
 
+def inference_dtype(device: torch.device) -> torch.dtype:
+    """What a teacher computes in: bfloat16 where the hardware multiplies it natively, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
 def forward(model: PreTrainedModel, ids: Tensor, types: Tensor, mask: Tensor, **options: Any) -> Any:
     """A model's outputs on a padded batch, segment ids given only to models that take them."""
     if takes_types(model):
@@ -97,12 +104,18 @@ def forward(model: PreTrainedModel, ids: Tensor, types: Tensor, mask: Tensor, **
 
 @torch.no_grad()
 def predict(
-    model: PreTrainedModel, rows: Tokens, pad_id: int, batch_size: int = 64
+    model: PreTrainedModel,
+    rows: Tokens,
+    pad_id: int,
+    batch_size: int = 64,
+    precision: torch.dtype = torch.float32,
 ) -> npt.NDArray[np.float32]:
-    """Logits [N, C] as float32 numpy, in evaluation mode."""
+    """Logits [N, C] as float32 numpy, in evaluation mode, computed in `precision`."""
     cast(torch.nn.Module, model).eval()
     outputs = np.empty((len(rows), cast(int, model.config.num_labels)), np.float32)
     for picked in by_length(rows.lengths, batch_size):
         batch = rows.padded(picked, pad_id).to(model.device)
-        outputs[picked] = forward(model, batch.ids, batch.types, batch.mask).logits.float().cpu().numpy()
+        with torch.autocast(model.device.type, precision, enabled=precision is not torch.float32):
+            logits = forward(model, batch.ids, batch.types, batch.mask).logits
+        outputs[picked] = logits.float().cpu().numpy()
     return outputs

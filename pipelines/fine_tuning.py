@@ -13,7 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
-from distiller.pipelines.checkpoint import check_length, forward, from_pretrained, load_tokenizer, predict
+from distiller.pipelines.checkpoint import (
+    check_length,
+    forward,
+    from_pretrained,
+    inference_dtype,
+    load_tokenizer,
+    predict,
+)
 from distiller.pipelines.data import Dataset, Task
 from distiller.pipelines.metrics import headline, score
 from distiller.pipelines.optimizer import learning_rates
@@ -113,8 +120,9 @@ def _epochs(
     per_epoch = max(1, len(rows) // size)
     steps = per_epoch * settings.epochs
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
+    precision = inference_dtype(device)
     batches = training_batches(rows.lengths, size, settings.seed, window=min(50, per_epoch))
     for step in range(steps):
         model.train()
@@ -123,7 +131,8 @@ def _epochs(
         (rate,) = learning_rates(step, steps, [settings.learning_rate], [settings.warmup], ["linear"])
         for group in optimizer.param_groups:
             group["lr"] = rate
-        logits = forward(model, batch.ids, batch.types, batch.mask).logits
+        with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
+            logits = forward(model, batch.ids, batch.types, batch.mask).logits.float()
         wanted = labels[picked].to(device)
         loss = (
             F.mse_loss(logits.squeeze(-1), wanted.float())
@@ -135,7 +144,7 @@ def _epochs(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if (step + 1) % per_epoch == 0:
-            outputs = predict(model, held_out, tokenizer.pad_token_id)
+            outputs = predict(model, held_out, tokenizer.pad_token_id, precision=precision)
             yield headline(task, score(task, outputs * scale[1] + scale[0], held_out_labels))
 
 

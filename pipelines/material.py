@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from distiller.pipelines.cache import GIB, TeacherOutputs, cached_outputs
-from distiller.pipelines.checkpoint import predict
+from distiller.pipelines.checkpoint import inference_dtype, predict
 from distiller.pipelines.cost import StudentCost
 from distiller.pipelines.data import Dataset, Split, load_dataset
 from distiller.pipelines.demand import Demand
@@ -158,7 +158,8 @@ def prepare_material(
         rows: Split = dataset.splits[split]
         assert rows.labels is not None
         held_out[split] = tokenize(teacher.tokenizer, rows.text_a, rows.text_b, length)
-        outputs = predict(teacher.model, held_out[split], teacher.tokenizer.pad_token_id)
+        pad, precision = teacher.tokenizer.pad_token_id, inference_dtype(device)
+        outputs = predict(teacher.model, held_out[split], pad, precision=precision)
         teacher_scores[split] = score(task, outputs[:, teacher.order.numpy()], rows.labels)
         majority_scores[split] = majority_score(task, labels, rows.labels)
     everything = Demand(tuple(range(1, teacher.layers + 1)), ("cls", "mean", "tokens"))

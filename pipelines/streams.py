@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from distiller.pipelines.cache import Targets, TeacherOutputs, inference_dtype, live_targets
+from distiller.pipelines.cache import Targets, TeacherOutputs, live_targets
+from distiller.pipelines.checkpoint import inference_dtype
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.material import Material
 from distiller.pipelines.tokens import Batch, IntArray

@@ -205,8 +205,8 @@ def render(found: Sequence[DatasetBoard]) -> Group:
         counts = f"{board.completed} completed, {board.stopped} stopped, {board.failed} failed"
         title = Text.assemble((board.dataset, "bold"), f"  {board.metric or ''}  ", (counts, "dim"))
         table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-        for name in ("", "validation", "test", "seeds", "parameters", "ms", "config"):
-            table.add_column(name, justify="left" if name in ("", "config") else "right", no_wrap=name != "")
+        for name in ("", "validation", "test", "seeds", "parameters", "ms"):
+            table.add_column(name, justify="right" if name else "left", no_wrap=True)
         table.add_row("teacher", _number(board.teacher_validation), _number(board.teacher_test))
         best = "best student" if board.winner else "best search trial"
         table.add_row(*_cells(best, board.best), style="bold")
@@ -220,10 +220,10 @@ def render(found: Sequence[DatasetBoard]) -> Group:
 def _cells(label: str, entry: Entry | None) -> list[str]:
     if entry is None:
         return [label, "-", "-"]
-    parameters = f"{entry.parameters:,}" if entry.parameters is not None else "-"
+    parameters = f"{entry.parameters / 1e6:.1f} M" if entry.parameters is not None else "-"
     latency = f"{entry.latency_ms:.2f}" if entry.latency_ms is not None else "-"
     seeds = str(len(entry.rows))
-    return [label, str(entry.validation), str(entry.test or "-"), seeds, parameters, latency, entry.config_id]
+    return [label, str(entry.validation), str(entry.test or "-"), seeds, parameters, latency]
 
 
 def _number(value: float | None) -> str:

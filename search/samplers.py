@@ -173,7 +173,6 @@ def _tpe(seed: int) -> optuna.samplers.TPESampler:
             group=True,
             constant_liar=True,
             n_startup_trials=1,
-            warn_independent_sampling=False,
         )
 
 

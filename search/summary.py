@@ -45,7 +45,8 @@ def render_importance(dataset: str, found: Importance) -> RenderableType:
             table.add_row(stage.stage, f"{stage.main:.0%}", f"{stage.total:.0%}", mark, shown)
         parts.append(table)
     parts.append(Text(found.reason, style="yellow" if found.verdict != "ok" else ""))
-    parts += [Padding(Text(sentence, style="dim"), (0, 0, 0, 2)) for sentence in found.caution]
+    if found.verdict == "ok":
+        parts += [Padding(Text(sentence, style="dim"), (0, 0, 0, 2)) for sentence in found.caution]
     return Group(*parts)
 
 

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,10 @@ from tokenizers import BertWordPieceTokenizer
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
 from distiller.results.store import Store
+from distiller.search.assignment import Assignment, Launch, Task
+from distiller.search.plan import cache_from, planned_space
+from distiller.search.worker import TrialRunner, trainable_for
+from distiller.spaces.sweep import parse_sweep
 
 KINDS = {"bird": ["wing", "beak", "nest"], "fish": ["fins", "gill", "reef"], "horse": ["mane", "hoof", "barn"]}
 FILLERS = [f"{a}{b}{c}" for a in "kmtr" for b in "aio" for c in "lns"]
@@ -205,6 +211,49 @@ def make_place(folder: Path, sweep: str = SWEEP) -> Place:
 def place(tmp_path: Path) -> Place:
     """A fresh folder with all files of the tiny sweep."""
     return make_place(tmp_path / 'it\'s a "place"')
+
+
+@dataclass
+class Bench:
+    """The worker's code on the tiny sweep in this process, Ray stood in for."""
+
+    place: Place
+    launch: Launch
+    store: Store
+
+    def runner(
+        self, tasks: Sequence[Task] | None = None, rungs: tuple[int, ...] = (), **more: Any
+    ) -> TrialRunner:
+        """A trainable that was given `tasks` on animals; without any, one draw from the prior."""
+        launch = self.launch
+        if "search" in more:
+            search = launch.sweep.search.model_copy(update=more.pop("search"))
+            launch = replace(launch, sweep=launch.sweep.model_copy(update={"search": search}))
+        if tasks is None:
+            config = planned_space(launch.sweep, "animals")[0].sample(np.random.default_rng(0))
+            tasks = [Task(config, "prior")]
+        options = {"dataset": "animals", "role": "search", "seed": 0, **more}
+        assignment = Assignment(tasks=tuple(tasks), rungs=rungs, **options)
+        runner = trainable_for(launch).__new__(trainable_for(launch))
+        runner.setup({"assignment": assignment.to_json()})
+        return runner
+
+
+@pytest.fixture(scope="session")
+def _bench(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return make_place(tmp_path_factory.mktemp("bench") / "it's a bench")
+
+
+@pytest.fixture
+def bench(_bench: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr("ray.get_gpu_ids", list)
+    monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "node"))
+    sweep = parse_sweep(SWEEP, "sweep.yaml")
+    sweep = sweep.model_copy(update={"cache": cache_from(sweep.cache, _bench.folder)})
+    store = Store.create(str(tmp_path / "store"))
+    store.write_text("tiny", "sweep.yaml", SWEEP)
+    provenance = {"versions": {}, "git_commit": None, "distiller_version": "0"}
+    return Bench(_bench, Launch(sweep, str(_bench.folder), store.url, provenance), store)
 
 
 @dataclass

@@ -1,0 +1,140 @@
+"""ASHA per dataset, against a brute-force one written from the paper's description."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ray.tune.schedulers import TrialScheduler
+
+from distiller.results.store import Store
+from distiller.search.assignment import Assignment, Outcome, Task
+from distiller.search.searcher import RungScheduler
+from distiller.spaces.sweep import Asha
+from tests.search.trials import make, played
+
+
+@dataclass
+class FakeTrial:
+    """What Ray's schedulers look at."""
+
+    trial_id: str
+    config: dict
+
+
+class BruteForce:
+    """Scores by rung; a trial stops where it is below the (1 - 1/reduction) quantile of those before it."""
+
+    def __init__(self, reduction):
+        self.share, self.seen = 1 - 1 / reduction, {}
+
+    def stops(self, rung, score):
+        scores = sorted(self.seen.setdefault(rung, []))
+        self.seen[rung].append(score)
+        if not scores:
+            return False
+        at = self.share * (len(scores) - 1)
+        low = int(at)
+        high = min(low + 1, len(scores) - 1)
+        return score < scores[low] + (at - low) * (scores[high] - scores[low])
+
+
+CONFIG = make().propose()[0]
+
+
+def trial(name, dataset):
+    return FakeTrial(name, {"assignment": Assignment(dataset, "search", 0, (Task(CONFIG, "prior"),)).to_json()})
+
+
+class NoStore:
+    """Takes rows and keeps none."""
+
+    def write_epochs(self, rows):
+        pass
+
+    def write_trial(self, row, columns):
+        pass
+
+
+def report(rung, score):
+    return {"rung": rung, "score": score, "if_stopped": json.dumps({"row": {"started_at": "2026-01-01T00:00:00+00:00",
+            "ended_at": "2026-01-01T00:00:00+00:00"}, "epochs": []})}  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 4), st.integers(1, 6), st.integers(0, 10_000))
+def test_it_is_asha_for_each_dataset_alone(reduction, rungs, seed):
+    """Trials of two datasets, whose scores are worlds apart, reach rungs in any order."""
+    rng = np.random.default_rng(seed)
+    scheduler = RungScheduler(NoStore(), list(range(10, 10 * (rungs + 1), 10)) + [1000], reduction)
+    truth = {name: BruteForce(reduction) for name in ("low", "high")}
+    waiting = [(f"{name}{i}", name, 0) for name in truth for i in range(12)]
+    trials = {name: trial(name, dataset) for name, dataset, _ in waiting}
+    for one in trials.values():
+        scheduler.on_trial_add(None, one)
+    while waiting:
+        name, dataset, rung = waiting.pop(int(rng.integers(len(waiting))))
+        score = round(rng.uniform(0, 1), 1) + (100 if dataset == "high" else 0)  # ties happen
+        stops = truth[dataset].stops(rung, score)
+        decision = scheduler.on_trial_result(None, trials[name], report(rung, score))
+        assert (decision == TrialScheduler.STOP) == stops, (name, rung, score)
+        if not stops and rung + 1 < rungs:
+            waiting.append((name, dataset, rung + 1))
+    assert scheduler.on_trial_result(None, trials["low0"], {"outcomes": "[]"}) == TrialScheduler.CONTINUE
+
+
+@pytest.mark.parametrize("reduction", [2, 3, 4])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6])
+def test_no_rung_is_rounded_away(reduction, count):
+    budget = reduction**count * 7
+    rungs = Asha(reduction=reduction, min_share=reduction**-count).rungs(budget)
+    assert rungs == [7 * reduction**i for i in range(count + 1)]
+    scheduler = RungScheduler(NoStore(), rungs, reduction)
+    for rung in range(count):  # a good one and a bad one at each: the bad one is always caught
+        good, bad = trial(f"good{rung}", "a"), trial(f"bad{rung}", "a")
+        for one in (good, bad):
+            scheduler.on_trial_add(None, one)
+        assert scheduler.on_trial_result(None, good, report(rung, 0.9)) == TrialScheduler.CONTINUE
+        assert scheduler.on_trial_result(None, bad, report(rung, 0.1)) == TrialScheduler.STOP
+
+
+def test_it_goes_on_from_earlier_launches():
+    """Scores of finished trials count, whatever their status but failed; a retried trial counts once."""
+    rungs = [4, 8, 12]
+    scheduler = RungScheduler(NoStore(), rungs, 2)
+    truth = BruteForce(2)
+    for number, (status, score) in enumerate([("completed", 0.5), ("stopped", 0.3), ("failed", 0.99)]):
+        config = make(seed=number).propose()[0]
+        scheduler.learn("a", played(config, score, status))
+        if status != "failed":
+            truth.stops(0, score)
+    scheduler.learn("a", Outcome(make(seed=9).propose()[0], "prior", "completed", ((4, float("nan")),), 4))
+    for name, score in (("x", 0.39), ("y", 0.45), ("z", 0.41)):
+        one = trial(name, "a")
+        scheduler.on_trial_add(None, one)
+        first = scheduler.on_trial_result(None, one, report(0, score))
+        assert (first == TrialScheduler.STOP) == truth.stops(0, score)
+        scheduler.on_trial_add(None, one)
+        assert scheduler.on_trial_result(None, one, report(0, 0.0)) == TrialScheduler.CONTINUE
+    other = trial("other", "b")
+    scheduler.on_trial_add(None, other)
+    assert scheduler.on_trial_result(None, other, report(0, 0.0)) == TrialScheduler.CONTINUE
+
+
+def test_stopping_writes_the_row_that_came_with_the_report(bench):
+    runner = bench.runner(rungs=(4, 8))
+    sent, store = runner.step(), bench.store
+    scheduler = RungScheduler(store, [4, 8, 12], 2)
+    better, worse = (FakeTrial(name, {"assignment": runner.assignment.to_json()}) for name in "ab")
+    for one in (better, worse):
+        scheduler.on_trial_add(None, one)
+    assert scheduler.on_trial_result(None, better, {**sent, "score": sent["score"] + 1}) == TrialScheduler.CONTINUE
+    assert store.finished("tiny") == {}
+    assert scheduler.on_trial_result(None, worse, sent) == TrialScheduler.STOP
+    (row,) = store.read("trials", "tiny").to_pylist()
+    assert (row["status"], row["steps"], row["fidelity"], row["score"]) == ("stopped", 4, 4 / 12, sent["score"])
+    assert [e["step"] for e in store.read("epochs", "tiny").to_pylist()] == [3, 4]

@@ -17,7 +17,7 @@ quickstart: $(READY)
 	$(PY) -m distiller.search.cli query "SELECT dataset, role, prediction_loss, intermediate_objective, student_layers, round(score, 4) AS score, round(teacher_score, 4) AS teacher FROM trials WHERE status = 'completed' ORDER BY dataset, score DESC"
 
 test: $(READY)
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadgroup
 
 lint: $(READY)
 	$(PY) -m ruff check .

@@ -6,6 +6,7 @@ end to end as in `Tokens`. A state beyond float16's range makes the whole array 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,25 +63,24 @@ class TeacherOutputs:
         picked = torch.from_numpy(rows)
         hidden = {}
         for representation in wanted.representations:
-            stored = self.hidden[representation]
             position, mask = picked, None
             if representation == "tokens":
                 position, mask = self.tokens.positions(rows, length)
-            for layer in wanted.layers:
-                states = stored[:, self.demand.layers.index(layer)][position].float()
+            held = self.demand.layers_of(representation)
+            for layer in wanted.layers_of(representation):
+                states = self.hidden[representation][:, held.index(layer)][position].float()
                 hidden[layer, representation] = states if mask is None else states * mask[..., None]
         return Targets(self.logits[picked], hidden)
 
 
 def fitting(demand: Demand, tokens: Tokens, width: int, limit_bytes: float) -> Demand:
     """The part of a demand that fits the limit: tokens are left out first, then all hidden states."""
-    per_vector = 2 * width * len(demand.layers)
     sizes = {"cls": len(tokens), "mean": len(tokens), "tokens": len(tokens.ids)}
     for dropped in (None, "tokens", "all"):
         if dropped == "all":
             return Demand()
         left = demand if dropped is None else demand.without(dropped)
-        if sum(per_vector * sizes[r] for r in left.representations) <= limit_bytes:
+        if sum(2 * width * sizes[representation] for _, representation in left.states) <= limit_bytes:
             return left
     return Demand()
 
@@ -94,17 +94,16 @@ def cached_outputs(
         log.warning(
             "teacher outputs on view %s exceed the cache limit: %s computed live instead of cached",
             view,
-            ", ".join(sorted(set(demand.representations) - set(kept.representations))),
+            ", ".join((demand - kept).representations),
         )
     precision = inference_dtype(teacher.model.device)
     key = content_key(
         teacher=teacher.fingerprint,
         tokens=_digest(tokens),
-        layers=kept.layers,
-        representations=kept.representations,
+        states=sorted(kept.states),
         precision=str(precision),
         order=teacher.order.tolist(),
-        revision=1,
+        revision=2,
     )
 
     def build(folder: Path) -> None:
@@ -130,7 +129,7 @@ def live_targets(
 ) -> Targets:
     """The teacher's outputs on a padded batch, given by ids or by word `embeddings` [B, T, H]."""
     model = teacher.model
-    inputs: dict[str, Any] = {"output_hidden_states": bool(demand.layers)}
+    inputs: dict[str, Any] = {"output_hidden_states": bool(demand)}
     with torch.autocast(model.device.type, dtype=precision, enabled=precision is not torch.float32):
         if embeddings is None:
             outputs = forward(model, batch.ids, batch.types, batch.mask, **inputs)
@@ -144,8 +143,7 @@ def live_targets(
         (layer, representation): reduce_representation(
             outputs.hidden_states[layer].float(), batch.mask, representation
         )
-        for layer in demand.layers
-        for representation in demand.representations
+        for layer, representation in demand.states
     }
     return Targets(outputs.logits.float()[:, teacher.order.to(model.device)], hidden)
 
@@ -177,14 +175,14 @@ def _write_outputs(
     states: npt.DTypeLike,
 ) -> None:
     device = teacher.model.device
-    width, layers = int(teacher.model.config.hidden_size), len(demand.layers)
+    width = int(teacher.model.config.hidden_size)
     logits = np.empty((len(tokens), len(teacher.order)), np.float32)
     arrays = {
         r: np.lib.format.open_memmap(
             folder / f"{r}.npy",
             mode="w+",
             dtype=states,
-            shape=(len(tokens.ids) if r == "tokens" else len(tokens), layers, width),
+            shape=(len(tokens.ids) if r == "tokens" else len(tokens), len(demand.layers_of(r)), width),
         )
         for r in demand.representations
     }
@@ -194,7 +192,8 @@ def _write_outputs(
         targets = live_targets(teacher, batch.to(device), demand, precision)
         logits[rows] = targets.logits.cpu().numpy()
         for representation, array in arrays.items():
-            values = torch.stack([targets.hidden[layer, representation] for layer in demand.layers], -2).cpu()
+            layers = demand.layers_of(representation)
+            values = torch.stack([targets.hidden[layer, representation] for layer in layers], -2).cpu()
             if states == np.float16 and not bool((values.abs() < 6.5e4).all()):
                 raise _BeyondFloat16Error
             if representation == "tokens":
@@ -208,8 +207,6 @@ def _write_outputs(
 
 
 def _digest(tokens: Tokens) -> str:
-    import hashlib
-
     digest = hashlib.sha256(tokens.offsets.tobytes())
     digest.update(tokens.ids.numpy().tobytes())
     digest.update(tokens.types.numpy().tobytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,21 +16,39 @@ from distiller.spaces.space import Branch, Group, Space
 
 @dataclass(frozen=True)
 class Demand:
-    """Teacher layers (1 = first) and representations, each sorted; empty for logits alone."""
+    """Hidden states by (teacher layer, representation), the first layer being 1; empty for logits alone."""
 
-    layers: tuple[int, ...] = ()
-    representations: tuple[str, ...] = ()
+    states: frozenset[tuple[int, str]] = frozenset()
+
+    @classmethod
+    def grid(cls, layers: Iterable[int], representations: Iterable[str]) -> Demand:
+        """Every one of these representations of every one of these layers."""
+        return cls(frozenset(itertools.product(layers, tuple(representations))))
 
     def __or__(self, other: Demand) -> Demand:
-        return Demand(
-            tuple(sorted({*self.layers, *other.layers})),
-            tuple(sorted({*self.representations, *other.representations})),
-        )
+        return Demand(self.states | other.states)
+
+    def __and__(self, other: Demand) -> Demand:
+        return Demand(self.states & other.states)
+
+    def __sub__(self, other: Demand) -> Demand:
+        return Demand(self.states - other.states)
+
+    def __bool__(self) -> bool:
+        return bool(self.states)
+
+    @property
+    def representations(self) -> tuple[str, ...]:
+        """Those that are asked of any layer, sorted."""
+        return tuple(sorted({representation for _, representation in self.states}))
+
+    def layers_of(self, representation: str) -> tuple[int, ...]:
+        """The layers that a representation is asked of, ascending."""
+        return tuple(sorted(layer for layer, asked in self.states if asked == representation))
 
     def without(self, representation: str) -> Demand:
         """This demand less one representation."""
-        left = tuple(r for r in self.representations if r != representation)
-        return Demand(self.layers, left) if left else Demand()
+        return Demand(frozenset(state for state in self.states if state[1] != representation))
 
     @classmethod
     def of_config(cls, config: PipelineConfig, teacher_layers: int) -> Demand:
@@ -70,7 +89,7 @@ def representation_of(term: Choice) -> str:
 
 def _of(kind: str, representation: str, student_layers: Iterable[int], teacher_layers: int) -> Demand:
     layers = {t for count in student_layers for _, t in pairs(kind, count, teacher_layers)}
-    return Demand(tuple(sorted(layers)), (representation,))
+    return Demand.grid(layers, [representation])
 
 
 def _layer_counts(space: Space) -> list[int]:

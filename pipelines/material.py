@@ -162,7 +162,7 @@ def prepare_material(
         outputs = predict(teacher.model, held_out[split], pad, precision=precision)
         teacher_scores[split] = score(task, outputs[:, teacher.order.numpy()], rows.labels)
         majority_scores[split] = majority_score(task, labels, rows.labels)
-    everything = Demand(tuple(range(1, teacher.layers + 1)), ("cls", "mean", "tokens"))
+    everything = Demand.grid(range(1, teacher.layers + 1), ("cls", "mean", "tokens"))
     return Material(
         dataset=dataset,
         teacher=teacher,

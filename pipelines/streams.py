@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -145,7 +147,7 @@ class Stream:
                 torch.cat([t.logits for t in found])[order],
                 {key: torch.cat([t.hidden[key] for t in found])[order] for key in found[0].hidden},
             )
-        if not missing.layers:
+        if not missing:
             return targets
         batch = inputs.to(self.material.device)
         live = self._on_host(live_targets(self.material.teacher, batch, missing, self.precision))
@@ -153,14 +155,8 @@ class Stream:
 
     def _cached(self, wanted: Demand) -> tuple[Demand, Demand]:
         """What of a demand the cache holds in all views, and what else the teacher must be asked."""
-        held = [o.demand for o in self.outputs]
-        layers = tuple(n for n in wanted.layers if all(n in h.layers for h in held))
-        kinds = tuple(r for r in wanted.representations if all(r in h.representations for h in held))
-        if (layers, kinds) == (wanted.layers, wanted.representations):
-            return wanted, Demand()
-        if not layers or not kinds:
-            return Demand(), wanted
-        return Demand(layers, kinds), wanted
+        cached = functools.reduce(operator.and_, (o.demand for o in self.outputs), wanted)
+        return cached, wanted - cached
 
     def _with_mixtures(
         self, targets: Targets, inputs: Batch, mixed: Batch, partner: Tensor, share: Tensor

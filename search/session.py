@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -49,6 +50,8 @@ def ray_session(address: str | None) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {"include_dashboard": False, "num_cpus": available_cpus()}
+    else:
+        _check_answers(address)
     try:
         # Not None: that would join a cluster which happens to run on this machine.
         ray.init(address=address or "local", **options)
@@ -56,13 +59,28 @@ def ray_session(address: str | None) -> Iterator[None]:
         if address is None:
             raise
         first = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"--address {address}: no Ray cluster answers ({first}); start one with `ray start --head`"
-        ) from None
+        raise _no_cluster(address, first) from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raise InputError where nothing listens at `host:port` or `ray://host:port`: Ray would wait for ever."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, str(error)) from None
+
+
+def _no_cluster(address: str, reason: str) -> InputError:
+    return InputError(
+        f"--address {address}: no Ray cluster answers ({reason}); start one with `ray start --head`"
+    )
 
 
 def available_cpus() -> int:

@@ -76,7 +76,7 @@ def made_up_material(device: torch.device, cache: Path) -> Material:
     return Material(
         dataset=Dataset("made-up", task, splits, "made-up", ()),
         teacher=teacher,
-        demand=Demand((3, 6), ("cls", "mean", "tokens")),
+        demand=Demand.grid((3, 6), ("cls", "mean", "tokens")),
         cache=cache,
         limit_bytes=8e9,
         max_length=64,

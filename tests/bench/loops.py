@@ -61,7 +61,7 @@ def load(cache: Path) -> Material:
         CacheConfig(path=str(cache)),
         Path(),
         torch.device("cpu"),
-        Demand((3, 6), ("tokens",)),
+        Demand.grid((3, 6), ("tokens",)),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from distiller.pipelines.tokens import Tokens, tokenize
 from distiller.spaces.narrowing import parse_space
 from tests.pipelines.conftest import config_of, make_material, save_rows
 
-ALL = Demand((1, 2, 3), ("cls", "mean", "tokens"))
+ALL = Demand.grid((1, 2, 3), ("cls", "mean", "tokens"))
 
 
 def outputs_of(material: Material, folder: Path, demand: Demand = ALL, gb: float = 1.0) -> Any:
@@ -43,7 +42,7 @@ def test_cached_equals_live_within_float16(
     batch = material.tokens().padded(rows, material.teacher.tokenizer.pad_token_id)
     targets = found.targets(rows, ALL, batch.ids.shape[1])
     live = live_targets(material.teacher, batch, ALL, torch.float32)
-    assert set(targets.hidden) == {(layer, r) for layer in ALL.layers for r in ALL.representations}
+    assert set(targets.hidden) == ALL.states
     bound = 2**-11 if precision is torch.float32 else 0.04
     for key, expected in live.hidden.items():
         here = targets.hidden[key]
@@ -62,7 +61,7 @@ def test_cached_equals_live_within_float16(
 
 def test_layers_and_rows_are_the_models_own(material: Material, tmp_path: Path) -> None:
     """Against a plain call of the model on one text at a time."""
-    found = outputs_of(material, tmp_path, Demand((1, 3), ("cls", "mean", "tokens")))
+    found = outputs_of(material, tmp_path, Demand.grid((1, 3), ("cls", "mean", "tokens")))
     tokens = material.tokens()
     for row in (0, 41, 100):
         ids = tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]][None]
@@ -71,7 +70,7 @@ def test_layers_and_rows_are_the_models_own(material: Material, tmp_path: Path) 
         for layer in (1, 3):
             states = plain.hidden_states[layer][0]
             got = found.targets(
-                np.array([row]), Demand((layer,), ("cls", "mean", "tokens")), ids.shape[1]
+                np.array([row]), Demand.grid((layer,), ("cls", "mean", "tokens")), ids.shape[1]
             ).hidden
             torch.testing.assert_close(got[layer, "cls"][0], states[0], rtol=1e-3, atol=1e-3)
             torch.testing.assert_close(got[layer, "mean"][0], states.mean(0), rtol=1e-3, atol=1e-3)
@@ -102,8 +101,8 @@ def test_the_address_changes_with_what_decides_the_outputs(material: Material, t
         (teacher, Tokens(other_ids, tokens.types, tokens.offsets), ALL),
         (teacher, Tokens(tokens.ids, 1 - tokens.types, tokens.offsets), ALL),
         (teacher, Tokens(tokens.ids, tokens.types, shifted), ALL),
-        (teacher, tokens, Demand((1, 2), ALL.representations)),
-        (teacher, tokens, Demand(ALL.layers, ("cls",))),
+        (teacher, tokens, Demand.grid((1, 2), ALL.representations)),
+        (teacher, tokens, Demand.grid((1, 2, 3), ("cls",))),
         (replace(teacher, order=torch.tensor([1, 0, 2])), tokens, ALL),
     ]
     for count, (one, rows, demand) in enumerate(variants, 1):
@@ -180,10 +179,10 @@ def test_the_planner_drops_tokens_then_everything(material: Material) -> None:
     vector = 2 * width * 3
     small, everything = 2 * vector * len(tokens), vector * (2 * len(tokens) + len(tokens.ids))
     assert fitting(ALL, tokens, width, everything) == ALL
-    assert fitting(ALL, tokens, width, everything - 1) == Demand(ALL.layers, ("cls", "mean"))
-    assert fitting(ALL, tokens, width, small) == Demand(ALL.layers, ("cls", "mean"))
+    assert fitting(ALL, tokens, width, everything - 1) == Demand.grid((1, 2, 3), ("cls", "mean"))
+    assert fitting(ALL, tokens, width, small) == Demand.grid((1, 2, 3), ("cls", "mean"))
     assert fitting(ALL, tokens, width, small - 1) == Demand()
-    assert fitting(Demand((1,), ("tokens",)), tokens, width, 0) == Demand()
+    assert fitting(Demand.grid((1,), ("tokens",)), tokens, width, 0) == Demand()
 
 
 @pytest.mark.parametrize("limit", ["tokens", "all"])
@@ -215,7 +214,7 @@ def test_live_teacher_trains_like_the_cached_one(
 
 def test_a_demand_that_lacks_layers_is_met_live(material: Material, folder_of: Callable[[str], Path]) -> None:
     less = make_material(
-        folder_of("less"), demand=Demand((3,), ("cls",)), teacher=Path(material.teacher.path)
+        folder_of("less"), demand=Demand.grid((3,), ("cls",)), teacher=Path(material.teacher.path)
     )
     member = Member(config_of(intermediate={"objective": "pkd"}), 0)  # reads layers 2 and 3
     expected, found = (CohortRun([member], m, 5, 0).advance(5)[0].losses for m in (material, less))
@@ -229,8 +228,11 @@ def test_demands_of_configs_and_spaces() -> None:
             {"objective": "mse", "representation": "mean", "mapping": {"kind": "emd"}},
         ]
     )
-    assert Demand.of_config(config, 6) == Demand((1, 2, 3, 4, 5, 6), ("cls", "mean"))
-    assert Demand.of_config(config_of(intermediate={"objective": "mi_alpha"}), 6) == Demand((3, 6), ("cls",))
+    last, every = Demand.grid((5, 6), ["cls"]), Demand.grid(range(1, 7), ["mean"])
+    assert Demand.of_config(config, 6) == last | every
+    assert Demand.of_config(config_of(intermediate={"objective": "mi_alpha"}), 6) == Demand.grid(
+        (3, 6), ("cls",)
+    )
     assert Demand.of_config(config_of(), 6) == Demand()
     space = parse_space({})
     whole = Demand.of_space(space, 6)
@@ -238,5 +240,5 @@ def test_demands_of_configs_and_spaces() -> None:
     for _ in range(60):
         one = Demand.of_config(space.sample(rng), 6)
         assert whole | one == whole
-    assert json.dumps(Demand((1,), ("cls", "tokens")).without("tokens").layers) == "[1]"
-    assert Demand((1,), ("tokens",)).without("tokens") == Demand()
+    assert Demand.grid((1,), ("cls", "tokens")).without("tokens") == Demand.grid((1,), ("cls",))
+    assert Demand.grid((1,), ("tokens",)).without("tokens") == Demand()

@@ -22,7 +22,7 @@ from tests.pipelines.conftest import config_of
 
 KL = Member(config_of(prediction={"loss": "kl", "hard_weight": 0.2}), 0)
 MSE = Member(config_of(intermediate={"objective": "mse"}, optimization={"learning_rate": 1e-2}), 1)
-WANTED = Demand((2, 3), ("cls", "tokens"))
+WANTED = Demand.grid((2, 3), ("cls", "tokens"))
 MIXUP = {"method": "mixup"}
 TWICE = {"method": "random", "copies": 2}
 

@@ -132,9 +132,9 @@ def test_the_best_epoch_is_kept_and_predicts_in_the_tasks_unit(
     states: list[dict[str, torch.Tensor]] = []
     real = fine_tuning.predict
 
-    def recording(model: Any, *given: Any) -> Any:
+    def recording(model: Any, *given: Any, **options: Any) -> Any:
         states.append({k: v.clone() for k, v in model.state_dict().items()})
-        return real(model, *given)
+        return real(model, *given, **options)
 
     def noted(task: Any, metrics: dict[str, float]) -> float:
         seen.append((scored(task, metrics), states[-1]))

@@ -28,7 +28,11 @@ from distiller.search.plan import cache_from, planned_space
 from distiller.search.worker import TrialRunner, trainable_for
 from distiller.spaces.sweep import parse_sweep
 
-KINDS = {"bird": ["wing", "beak", "nest"], "fish": ["fins", "gill", "reef"], "horse": ["mane", "hoof", "barn"]}
+KINDS = {
+    "bird": ["wing", "beak", "nest"],
+    "fish": ["fins", "gill", "reef"],
+    "horse": ["mane", "hoof", "barn"],
+}
 FILLERS = [f"{a}{b}{c}" for a in "kmtr" for b in "aio" for c in "lns"]
 GOODNESS = {"awful": -2.0, "poor": -1.0, "fine": 1.0, "superb": 2.0}
 
@@ -60,7 +64,10 @@ def write_opinions(folder: Path) -> None:
     """Scores: one Parquet file, validation and test held out of it."""
     rng = np.random.default_rng(2)
     picked = [list(rng.choice(list(GOODNESS), 2)) for _ in range(160)]
-    table = {"text": [sentence(rng, words) for words in picked], "stars": [sum(map(GOODNESS.get, w)) for w in picked]}
+    table = {
+        "text": [sentence(rng, words) for words in picked],
+        "stars": [sum(map(GOODNESS.get, w)) for w in picked],
+    }
     pd.DataFrame(table).to_parquet(folder / "opinions.parquet")
 
 

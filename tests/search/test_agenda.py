@@ -48,7 +48,9 @@ def test_a_relaunch_runs_the_rest_and_nothing_again(kind):
     past = [played(t.config, quality(t.config)) for a in whole[:130] for t in a.tasks]
     begun = [Task(t.config, t.origin) for a in whole[130:133] for t in a.tasks]
     notes = []
-    rest = drained(proposals(make(sampler=kind, startup=5, seed=2), 150, earlier=past, begun=begun, notes=notes))
+    rest = drained(
+        proposals(make(sampler=kind, startup=5, seed=2), 150, earlier=past, begun=begun, notes=notes)
+    )
     assert set(ids(rest[:3])) == set(ids(whole[130:133]))  # what was lost comes first
     assert len(set(ids(rest)) | set(ids(whole[:130]))) == 150
     assert notes == []
@@ -102,7 +104,9 @@ def test_a_step_waits_for_all_trials_of_the_one_before():
             ended(steps, assignment)
             if number < len(batch) - 1:
                 assert steps.next() is None
-    assert seen == [["baseline"], ["search", "search"], ["finalist", "finalist"], ["baseline"], []][: len(seen)]
+    assert (
+        seen == [["baseline"], ["search", "search"], ["finalist", "finalist"], ["baseline"], []][: len(seen)]
+    )
     assert sum(map(len, seen)) == 6
 
 
@@ -121,7 +125,7 @@ def test_assignments_and_outcomes_survive_the_way_through_ray():
     config = make().propose()[0]
     assignment = Assignment("a", "search", 3, (Task(config, "model"),), True, (4, 8), {"bert-L1-H16": 0.25})
     assert Assignment.from_json(assignment.to_json()) == assignment
-    outcome = Outcome(config, "model", "failed", ((4, 0.5), (8, float("nan"))), 8, "it's \"bad\"\nvery")
+    outcome = Outcome(config, "model", "failed", ((4, 0.5), (8, float("nan"))), 8, 'it\'s "bad"\nvery')
     (back,) = outcomes_from_json(outcomes_to_json([outcome]))
     assert (back.config, back.error, back.curve[0]) == (config, outcome.error, (4, 0.5))
     assert back.score != back.score

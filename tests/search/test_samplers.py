@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from distiller.search.assignment import Outcome
-from tests.search.trials import BUDGET, RUNG, SMALL, make, played, quality, rate, run
+from tests.search.trials import BUDGET, RUNG, SMALL, WIDE, make, played, quality, rate, run
 
 
 def test_tpe_finds_the_good_region_of_a_conditional_space():
@@ -27,7 +27,9 @@ def test_tpe_avoids_where_trials_fail(seed, scale):
 
     def judge(config):
         failed = config.optimization.learning_rate > 0.05
-        return played(config, -scale * (1 + 0.01 * np.sin(50 * rate(config))), "failed" if failed else "completed")
+        return played(
+            config, -scale * (1 + 0.01 * np.sin(50 * rate(config))), "failed" if failed else "completed"
+        )
 
     found = run(make(startup=15, prior_share=0, seed=seed), 60, judge)
     share = np.mean([c.optimization.learning_rate > 0.05 for c, origin in found if origin == "model"])
@@ -42,7 +44,9 @@ def test_tpe_is_told_the_truth_in_terminal_states():
         config, _ = sampler.propose()
         sampler.tell(played(config, 0.5, status))
     done = [t for t in sampler.study.trials if t.state != TrialState.FAIL]
-    states = [(t.state, t.value if t.state == TrialState.COMPLETE else None, t.intermediate_values) for t in done]
+    states = [
+        (t.state, t.value if t.state == TrialState.COMPLETE else None, t.intermediate_values) for t in done
+    ]
     assert states == [
         (TrialState.COMPLETE, 0.5, {RUNG: 0.5, BUDGET: 0.5}),
         (TrialState.PRUNED, None, {RUNG: 0.5}),
@@ -59,7 +63,11 @@ def test_told_history_rebuilds_the_sampler(kind):
 
     def judge(config):
         layers = config.student.layers
-        return played(config, quality(config), "failed" if rate(config) > -0.5 else "stopped" if layers == 2 else "completed")
+        return played(
+            config,
+            quality(config),
+            "failed" if rate(config) > -0.5 else "stopped" if layers == 2 else "completed",
+        )
 
     search = {"sampler": kind, "startup": 5, "seed": 7}
     lived, rebuilt = make(**search), make(**search)

@@ -47,7 +47,9 @@ CONFIG = make().propose()[0]
 
 
 def trial(name, dataset):
-    return FakeTrial(name, {"assignment": Assignment(dataset, "search", 0, (Task(CONFIG, "prior"),)).to_json()})
+    return FakeTrial(
+        name, {"assignment": Assignment(dataset, "search", 0, (Task(CONFIG, "prior"),)).to_json()}
+    )
 
 
 class NoStore:
@@ -132,9 +134,17 @@ def test_stopping_writes_the_row_that_came_with_the_report(bench):
     better, worse = (FakeTrial(name, {"assignment": runner.assignment.to_json()}) for name in "ab")
     for one in (better, worse):
         scheduler.on_trial_add(None, one)
-    assert scheduler.on_trial_result(None, better, {**sent, "score": sent["score"] + 1}) == TrialScheduler.CONTINUE
+    assert (
+        scheduler.on_trial_result(None, better, {**sent, "score": sent["score"] + 1})
+        == TrialScheduler.CONTINUE
+    )
     assert store.finished("tiny") == {}
     assert scheduler.on_trial_result(None, worse, sent) == TrialScheduler.STOP
     (row,) = store.read("trials", "tiny").to_pylist()
-    assert (row["status"], row["steps"], row["fidelity"], row["score"]) == ("stopped", 4, 4 / 12, sent["score"])
+    assert (row["status"], row["steps"], row["fidelity"], row["score"]) == (
+        "stopped",
+        4,
+        4 / 12,
+        sent["score"],
+    )
     assert [e["step"] for e in store.read("epochs", "tiny").to_pylist()] == [3, 4]

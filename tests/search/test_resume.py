@@ -1,0 +1,134 @@
+"""Crashes: the driver or a worker is killed, or Ctrl-C comes; launching again goes on, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.search.conftest import SWEEP, end, make_place
+
+ANIMALS = re.sub(r"  opinions: .*\n", "", SWEEP).replace("trials: 6", "trials: 14")
+MARK = "DISTILLER_TEST_MARK"
+
+
+def marked(mark: str) -> list[int]:
+    """Processes that this test started, found by their environment; none is another's."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+        except OSError:  # it ended meanwhile, or is not ours
+            continue
+    return found
+
+
+@pytest.fixture
+def crashing(tmp_path):
+    mark = uuid.uuid4().hex
+    place = make_place(tmp_path / 'a "crash"', ANIMALS)
+    place.environment[MARK] = mark
+    yield place
+    for pid in marked(mark):
+        os.kill(pid, signal.SIGKILL)
+
+
+def killed_worker(place, process):
+    """SIGKILL a worker in the middle of a trial; the trial and its attempt."""
+
+    def caught():
+        for row in place.store.unfinished_attempts("tiny") if place.rows() else []:
+            if row["pid"] not in marked(place.environment[MARK]):
+                continue  # a worker of an earlier launch
+            os.kill(row["pid"], signal.SIGSTOP)
+            if row["trial_id"] not in {done["trial_id"] for done in place.rows()}:
+                os.kill(row["pid"], signal.SIGKILL)
+                return row
+            os.kill(row["pid"], signal.SIGCONT)
+        return None
+
+    return place.wait_for(process, caught)
+
+
+def gone(place, seconds=60):
+    """Waits for what the driver left behind to end by itself."""
+    until = time.monotonic() + seconds
+    while (left := marked(place.environment[MARK])) and time.monotonic() < until:
+        time.sleep(0.2)
+    return not left
+
+
+def trial_files(place):
+    return {name: data for name, data in place.fragments().items() if name.startswith("trials/")}
+
+
+def test_nothing_is_lost_and_nothing_runs_twice(crashing):
+    rng = np.random.default_rng(4)
+    place, seen = crashing, {}
+
+    def kept():
+        now = trial_files(place)
+        assert {name: now.get(name) for name in seen} == seen  # rows from before: all there, byte for byte
+        seen.update(now)
+
+    # The driver is killed at two moments of the search; before the second, a worker is killed too.
+    process = place.start("launch", "sweep.yaml")
+    place.wait_for(process, lambda: len(place.rows()) >= rng.integers(2, 5))
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert gone(place)
+    kept()
+    process = place.start("launch", "sweep.yaml")
+    lost = killed_worker(place, process)
+    place.wait_for(process, lambda: lost["trial_id"] in {row["trial_id"] for row in place.rows()})
+    (retried,) = [row for row in place.rows() if row["trial_id"] == lost["trial_id"]]
+    assert (retried["attempt"], retried["error"]) == (lost["attempt"] + 1, None)
+    more = len(place.rows()) + int(rng.integers(1, 3))
+    place.wait_for(process, lambda: len(place.rows()) >= more)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert gone(place)
+    kept()
+
+    # Ctrl-C, as a terminal sends it: to everyone.
+    process = place.start("launch", "sweep.yaml")
+    more = len(seen) + 1
+    place.wait_for(process, lambda: len(place.rows()) >= more)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    (line,) = err.splitlines()
+    assert "interrupted" in line
+    kept()
+
+    done = place.run("launch", "sweep.yaml")
+    assert (done.returncode, done.stderr) == (0, ""), (done.stdout, done.stderr)
+    kept()
+    rows, attempts = place.rows(), place.rows(table="attempts")
+    epochs = place.rows(table="epochs")
+    identities = [(row["dataset"], row["config_id"], row["seed"], row["role"]) for row in rows]
+    assert len(set(identities)) == len(identities)
+    assert sum(row["role"] == "search" for row in rows) == 14
+    assert sum(row["role"] == "finalist" for row in rows) == 4
+    assert {row["status"] for row in rows} <= {"completed", "stopped"}
+    ended = {row["trial_id"]: row for row in rows}
+    for attempt in attempts:  # a trial that had ended was never begun again
+        assert attempt["started_at"] <= ended[attempt["trial_id"]]["ended_at"]
+        assert attempt["attempt"] <= ended[attempt["trial_id"]]["attempt"]
+    for row in rows:  # whoever was stopped was stopped by comparison, not by a signal
+        if row["status"] == "stopped":
+            assert row["role"] == "search"
+            assert row["steps"] in (3, 6)
+            others = [e["score"] for e in epochs if e["step"] == row["steps"] and e["role"] == "search"]
+            assert row["score"] < max(others)
+    end_again = place.start("launch", "sweep.yaml")
+    out, _ = end_again.communicate(timeout=120)
+    assert "every trial of this sweep has ended" in out
+    assert trial_files(place) == seen

@@ -1,0 +1,121 @@
+"""The driver's side of Ray Tune: what it hands out, and the row that it writes for a worker that died."""
+
+from __future__ import annotations
+
+import io
+
+from ray.exceptions import RayTaskError
+from ray.tune.search import Searcher
+from rich.console import Console
+
+from distiller.search.agenda import Agenda, Proposals
+from distiller.search.assignment import Assignment, Outcome, Task, outcomes_to_json
+from distiller.search.progress import Progress
+from distiller.search.rows import attempt_row
+from distiller.search.searcher import AssignmentSearcher
+from tests.search.trials import make, played
+
+
+def searcher_of(bench, trials=2, errors=None):
+    def search(tasks):
+        return Assignment("animals", "search", 0, tasks)
+
+    progress = Progress(Console(file=io.StringIO()), "trials")
+    progress.expect("animals", trials)
+    proposals = Proposals(make(sampler="random"), search, trials, 1, [], [], lambda *said: None)
+    agenda = Agenda("animals", list, proposals, list, list, lambda a: False)
+    return AssignmentSearcher(bench.launch, bench.store, progress, [agenda], errors or {})
+
+
+def assigned(suggestion):
+    return Assignment.from_json(suggestion["assignment"])
+
+
+def test_it_hands_out_waits_and_finishes(bench):
+    searcher = searcher_of(bench)
+    first, second = searcher.suggest("1"), searcher.suggest("2")
+    assert searcher.suggest("3") is None  # the agenda cannot know yet whether there is more
+    for name, suggestion in (("1", first), ("2", second)):
+        (task,) = assigned(suggestion).tasks
+        outcome = played(task.config, 0.5)
+        searcher.on_trial_complete(name, {"outcomes": outcomes_to_json([outcome]), "done": True})
+    assert searcher.suggest("3") == Searcher.FINISHED
+    assert searcher.finished
+    assert bench.store.finished("tiny") == {}  # those rows are the workers'
+
+
+def test_a_worker_that_died_too_often_leaves_a_failed_row(bench):
+    searcher = searcher_of(bench)
+    assignment = assigned(searcher.suggest("1"))
+    for attempt in (1, 2, 3):
+        bench.store.write_attempt(attempt_row(bench.launch, assignment, assignment.tasks[0], attempt, "node"))
+    searcher.on_trial_complete("1", error=True)
+    (row,) = bench.store.read("trials", "tiny").to_pylist()
+    assert (row["status"], row["attempt"], row["score"], row["steps"]) == ("failed", 3, None, 0)
+    assert "worker process died" in row["error"]
+    assert row["config_id"] == assignment.tasks[0].config.config_id
+    assert bench.store.unfinished_attempts("tiny") == []
+    assert searcher.progress.datasets["animals"].failed == 1
+    assert assigned(searcher.suggest("2")) != assignment
+
+
+def test_a_worker_that_cannot_start_says_why(bench):
+    cause = PermissionError("no\nstore here")
+    error = RayTaskError("setup", "Traceback: the store", cause)
+    searcher = searcher_of(bench, errors={"1": error})
+    searcher.suggest("1")
+    searcher.on_trial_complete("1", error=True)
+    (row,) = bench.store.read("trials", "tiny").to_pylist()
+    assert (row["error"], row["attempt"]) == ("PermissionError: no store here", 0)
+    assert "the store" in row["traceback"]
+
+
+def test_what_a_worker_wrote_before_it_died_stays(bench):
+    searcher = searcher_of(bench)
+    assignment = assigned(searcher.suggest("1"))
+    bench.runner(assignment.tasks).step()
+    before = bench.store.read("trials", "tiny").to_pylist()
+    searcher.on_trial_complete("1", error=True)
+    assert bench.store.read("trials", "tiny").to_pylist() == before
+
+
+def test_progress_counts_and_estimates():
+    progress = Progress(Console(file=io.StringIO(), width=200), "trials")
+    config = make().propose()[0]
+    search, baseline = (Assignment("a", role, 0, (Task(config, "prior"),)) for role in ("search", "baseline"))
+    earlier = {"search": [played(config, 0.4)], "baseline": [played(config, 0.9)]}
+    progress.expect("a", 10, earlier)
+    assert progress.seconds_left() is None
+    for assignment, outcome in (
+        (search, played(config, 0.6)),
+        (search, played(config, 0.8, "stopped")),
+        (search, played(config, 0.9, "failed")),
+        (baseline, played(config, 0.95)),
+    ):
+        progress.started(assignment)
+        progress.ended(assignment, outcome)
+    progress.started(search)
+    progress.shorten("a", 2, "the space is exhausted")
+    counts = progress.datasets["a"]
+    assert (counts.total, counts.done, counts.running) == (8, 6, 1)
+    assert (counts.completed, counts.stopped, counts.failed) == (4, 1, 1)
+    assert counts.best == 0.6  # neither a baseline nor a trial at a lower fidelity
+    progress.began -= 40
+    assert 19 < progress.seconds_left() < 25  # 2 trials left at 10 s each
+    line = progress.line()
+    for part in ("a 6/8", "best 0.6000", "1 running", "1 failed", "left"):
+        assert part in line
+    progress.console.print(progress.render())
+    assert "6/8" in progress.console.file.getvalue()
+    assert progress.console.file.getvalue().count("exhausted") == 1
+
+
+def test_a_live_table_is_shown_on_a_terminal():
+    file = io.StringIO()
+    progress = Progress(Console(file=file, force_terminal=True, width=100), "trials")
+    progress.expect("animals", 1)
+    assignment = Assignment("animals", "search", 0, (Task(make().propose()[0], "prior"),))
+    with progress.shown():
+        progress.started(assignment)
+        progress.ended(assignment, Outcome(assignment.tasks[0].config, "prior", "completed", ((1, 0.5),), 1))
+    assert "1/1" in file.getvalue()

@@ -24,7 +24,7 @@ from distiller.pipelines.demand import Demand
 from distiller.pipelines.objectives import reduce_representation
 from distiller.pipelines.student import takes_types
 from distiller.pipelines.teacher import Teacher
-from distiller.pipelines.tokens import Batch, IntArray, Tokens, by_length
+from distiller.pipelines.tokens import Batch, IntArray, Tokens, by_tokens
 
 log = logging.getLogger(__name__)
 
@@ -128,17 +128,19 @@ def live_targets(
     embeddings: Tensor | None = None,
 ) -> Targets:
     """The teacher's outputs on a padded batch, given by ids or by word `embeddings` [B, T, H]."""
-    model = teacher.model
+    model = teacher.in_precision(precision)
     inputs: dict[str, Any] = {"output_hidden_states": bool(demand)}
-    with torch.autocast(model.device.type, dtype=precision, enabled=precision is not torch.float32):
-        if embeddings is None:
-            outputs = forward(model, batch.ids, batch.types, batch.mask, **inputs)
-        else:
-            if takes_types(model):
-                inputs["token_type_ids"] = batch.types
-            outputs = model(
-                inputs_embeds=embeddings, attention_mask=batch.mask.long(), return_dict=True, **inputs
-            )
+    if embeddings is None:
+        outputs = forward(model, batch.ids, batch.types, batch.mask, **inputs)
+    else:
+        if takes_types(model):
+            inputs["token_type_ids"] = batch.types
+        outputs = model(
+            inputs_embeds=embeddings.to(model.dtype),
+            attention_mask=batch.mask.long(),
+            return_dict=True,
+            **inputs,
+        )
     hidden = {
         (layer, representation): reduce_representation(
             outputs.hidden_states[layer].float(), batch.mask, representation
@@ -186,16 +188,17 @@ def _write_outputs(
         )
         for r in demand.representations
     }
-    longest = int(tokens.lengths.max())
-    for rows in by_length(tokens.lengths, max(1, TOKENS_PER_BATCH // longest)):
+    for rows in by_tokens(tokens.lengths, TOKENS_PER_BATCH):
         batch = tokens.padded(rows, teacher.tokenizer.pad_token_id)
         targets = live_targets(teacher, batch.to(device), demand, precision)
         logits[rows] = targets.logits.cpu().numpy()
         for representation, array in arrays.items():
             layers = demand.layers_of(representation)
             values = torch.stack([targets.hidden[layer, representation] for layer in layers], -2).cpu()
-            if states == np.float16 and not bool((values.abs() < 6.5e4).all()):
-                raise _BeyondFloat16Error
+            if states == np.float16:
+                values = values.half()
+                if not bool(values.isfinite().all()):
+                    raise _BeyondFloat16Error
             if representation == "tokens":
                 position, mask = tokens.positions(rows)
                 array[position[mask].numpy()] = values[mask].numpy()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import copy
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,15 @@ class Teacher:
     fingerprint: str
     path: str
     order: Tensor
+    _copies: dict[torch.dtype, PreTrainedModel] = field(default_factory=dict, init=False, repr=False)
+
+    def in_precision(self, precision: torch.dtype) -> PreTrainedModel:
+        """The model with its parameters in `precision`, kept for the next call."""
+        if precision is torch.float32:
+            return self.model
+        if precision not in self._copies:
+            self._copies[precision] = copy.deepcopy(self.model).to(precision)
+        return self._copies[precision]
 
     @property
     def layers(self) -> int:

@@ -130,6 +130,24 @@ def by_length(lengths: IntArray, batch_size: int) -> Iterator[IntArray]:
         yield order[start : start + batch_size]
 
 
+def by_tokens(lengths: IntArray, tokens: int, fewest: int = 16) -> Iterator[IntArray]:
+    """All rows once, the longest first, in batches of at most `tokens` tokens (or one row).
+
+    A batch ends where the length changes, so that it needs no padding, unless it would hold fewer than
+    `fewest` rows then.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        end = min(len(order), start + max(1, tokens // max(1, longest)))
+        alike = int((lengths[order[start:end]] == longest).sum())
+        if alike >= fewest:
+            end = start + alike
+        yield order[start:end]
+        start = end
+
+
 def training_batches(
     lengths: IntArray, batch_size: int, seed: int, window: int = 50
 ) -> Iterator[tuple[IntArray, IntArray]]:

@@ -189,7 +189,8 @@ def train(
         mean = sum(trained.scores) / len(trained.scores)
         verdict = "agrees with" if trained.agrees else "DIFFERS from"
         console.print(
-            f"mean {mean:.4f} over {len(trained.scores)} seeds {verdict} the table's {trained.table_mean:.4f} "
+            f"mean {mean:.4f} over {len(trained.scores)} seeds {verdict} the table's "
+            f"{trained.table_mean:.4f} "
             f"(SD {trained.deviation:.4f}, allowed 2 SD x sqrt 2 = {2 * 2**0.5 * trained.deviation:.4f})",
             soft_wrap=True,
             highlight=False,
@@ -227,7 +228,7 @@ def space(
     elif as_json:
         _print_json(catalog())
     else:
-        from distiller.search.summary import render_catalog
+        from distiller.search.choices import render_catalog
 
         console.print(render_catalog(catalog()))
 

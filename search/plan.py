@@ -57,7 +57,7 @@ def _check_student_layers(space: Space, teacher_layers: int) -> None:
     most = max(layers.values) if isinstance(layers, OneOf) else layers.high
     if int(most) > teacher_layers:
         raise InputError(
-            f"space.student.teacher_layers.layers: {most} is more than the teacher's {teacher_layers} layers; "
+            f"space.student.teacher_layers.layers: {most} is more than the teacher's {teacher_layers}; "
             "ask for at most that many"
         )
 

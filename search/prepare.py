@@ -6,10 +6,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ray
 import torch
+from torch import nn
 
 from distiller.pipelines.checkpoint import located
 from distiller.pipelines.cost import latency_ms
@@ -100,7 +101,8 @@ def measure_latencies(launch: Launch, prepared: Prepared) -> None:
     for name, student in prepared.architectures.items():
         table = material.word_table(student, 0)
         model = build_model(student, material.teacher.model, material.dataset.task, table, None, 0)
-        latency_ms(model.to(material.device), name, Path(launch.sweep.cache.path).expanduser())
+        cast(nn.Module, model).to(material.device)
+        latency_ms(model, name, Path(launch.sweep.cache.path).expanduser())
 
 
 def check_inputs(sweep: SweepConfig, base: Path) -> None:
@@ -123,7 +125,7 @@ def prepare_all(launch: Launch, pairs: Sequence[tuple[str, str]]) -> list[Prepar
             sweep's first trial.
     """
     resources = launch.sweep.resources
-    options = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_retries": 2}
+    options: dict[str, Any] = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_retries": 2}
     remote_prepare = ray.remote(**options)(prepare)
     remote_measure = ray.remote(**options)(measure_latencies)
     try:

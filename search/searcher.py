@@ -19,7 +19,7 @@ from distiller.search.rows import identity, now, space_columns, trial_row
 from distiller.search.worker import revived
 
 
-class AssignmentSearcher(Searcher):  # type: ignore[misc]
+class AssignmentSearcher(Searcher):
     """Hands out what the datasets' agendas have, dataset after dataset, so that workers stay warm."""
 
     def __init__(
@@ -42,7 +42,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]
         """Whether every trial ended."""
         return all(agenda.finished for agenda in self.agendas.values())
 
-    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The next assignment; None where trials in progress decide what comes next."""
         for agenda in self.agendas.values():
             assignment = agenda.next()
@@ -102,24 +102,24 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]
         raise NotImplementedError("launch again instead: the store is the truth")
 
 
-class RungScheduler(FIFOScheduler):  # type: ignore[misc]
+class RungScheduler(FIFOScheduler):
     """Ray's ASHA, once per dataset: scores of different datasets are never compared.
 
     Rung i is time reduction ** i. A trial that it stops gets its row here, since only here it is known.
     """
 
     def __init__(self, store: Store, rungs: Sequence[int], reduction: int):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.store, self.reduction = store, reduction
         self.rungs = list(rungs)
         self.errors: dict[str, Exception] = {}
-        self.by_dataset: dict[str, AsyncHyperBandScheduler] = {}
+        self.by_dataset: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing, as with the searcher."""
         return {}
 
-    def _asha(self, dataset: str) -> AsyncHyperBandScheduler:
+    def _asha(self, dataset: str) -> Any:
         if dataset not in self.by_dataset:
             self.by_dataset[dataset] = AsyncHyperBandScheduler(
                 time_attr="time",

@@ -99,7 +99,7 @@ def concurrency(resources: Resources) -> int:
     Raises:
         InputError: the cluster does not carry a single one.
     """
-    total = ray.cluster_resources()
+    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
     fitting = _fitting(resources, total.get("CPU", 0), total.get("GPU", 0), "the cluster")
     return min(fitting, resources.max_concurrent) if resources.max_concurrent else fitting
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -69,28 +68,3 @@ def print_summary(store: Store, sweep: str, out: Path, report: Path, console: Co
             console.print(f"best config: {one.path.resolve()} ({one.basis})", soft_wrap=True, highlight=False)
     path = write_report(store, sweep, report, lambda config, name: planned_space(config, name)[0])
     console.print(f"report: {path.resolve()}", soft_wrap=True, highlight=False)
-
-
-def render_catalog(entries: list[dict[str, Any]]) -> RenderableType:
-    """Every choice under its stage."""
-    parts: list[RenderableType] = []
-    stage = ""
-    for entry in entries:
-        if entry["stage"] != stage:
-            stage = entry["stage"]
-            parts.append(Text(f"\n{stage}", style="bold"))
-        parts += _entry(entry, 2)
-    return Group(*parts)
-
-
-def _entry(entry: dict[str, Any], indent: int) -> list[RenderableType]:
-    head = Text.assemble((entry["id"], "cyan"), "  ", entry["summary"])
-    lines: list[RenderableType] = [Padding(head, (0, 0, 0, indent))]
-    for parameter in entry["parameters"]:
-        text = f"{parameter['name']}: {parameter['prior']} (default {parameter['default']})"
-        lines.append(Padding(Text(text), (0, 0, 0, indent + 4)))
-    if entry["citation"]:
-        lines.append(Padding(Text(entry["citation"], style="dim"), (0, 0, 0, indent + 4)))
-    for inner in entry["choices"]:
-        lines += _entry(inner, indent + 6)
-    return lines

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import transformers
 from rich.console import Console
 
 from distiller.pipelines.cohort import Member
@@ -57,6 +58,7 @@ def train_recipe(path: Path, out: Path, seeds: int, first_seed: int, console: Co
         InputError: the recipe, its data or its teacher is not right, or `out` cannot be written.
         RuntimeError: a student failed.
     """
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     recipe = parse_recipe(read_text(path), str(path))
     check_target(out)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +23,7 @@ from tokenizers import BertWordPieceTokenizer
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
 from distiller.results.store import Store
+from distiller.search import cli
 from distiller.search.assignment import Assignment, Launch, Task
 from distiller.search.plan import cache_from, planned_space
 from distiller.search.worker import TrialRunner, trainable_for
@@ -147,7 +148,8 @@ class Place:
     def fragments(self) -> dict[str, bytes]:
         """Every file of the store."""
         root = self.folder / "results/data"
-        return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+        files = (p for p in root.rglob("*") if p.is_file() and not p.name.startswith("."))
+        return {str(p.relative_to(root)): p.read_bytes() for p in files}
 
     def write(self, name: str, text: str) -> str:
         (self.folder / name).write_text(text)
@@ -174,14 +176,6 @@ class Place:
             end(process, signal.SIGKILL)
             raise
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
-
-    def refused(self, *arguments: str) -> str:
-        """The one line that a command refuses its input with."""
-        done = self.run(*arguments)
-        assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
-        (line,) = done.stderr.splitlines()
-        assert line.startswith("distiller: "), line
-        return line.removeprefix("distiller: ")
 
     def wait_for(self, process: subprocess.Popen[str], ready: Any, seconds: float = 120) -> Any:
         """What `ready()` says once it is true; fails where the process ends before."""
@@ -218,6 +212,40 @@ def make_place(folder: Path, sweep: str = SWEEP) -> Place:
 def place(tmp_path: Path) -> Place:
     """A fresh folder with all files of the tiny sweep."""
     return make_place(tmp_path / 'it\'s a "place"')
+
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line in this process, which has loaded torch already; Ray must not be started."""
+    monkeypatch.setattr("ray.init", lambda **options: pytest.fail("Ray was started"))
+
+    def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["distiller", *arguments])
+        code: Any = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def refused(command: Command) -> Callable[..., str]:
+    """The one line with which a command refuses its arguments."""
+    return lambda folder, *arguments: refusal(command(folder, *arguments))
+
+
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("distiller: "), line
+    return line.removeprefix("distiller: ")
 
 
 @dataclass

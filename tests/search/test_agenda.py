@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from distiller.search.agenda import Agenda, Proposals, cohort_group
 from distiller.search.assignment import Assignment, Outcome, Task, outcomes_from_json, outcomes_to_json
 from tests.search.trials import SMALL, WIDE, make, played, quality

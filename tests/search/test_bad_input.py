@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import re
 
 import pytest
 
 from distiller.results.store import Store
-from distiller.search import cli
-from tests.search.conftest import SWEEP, make_place, write_teacher
+from tests.search.conftest import SWEEP, make_place, refusal, write_teacher
 
 
 @pytest.fixture(scope="module")
@@ -17,30 +16,9 @@ def own(tmp_path_factory):
     return make_place(tmp_path_factory.mktemp("bad") / 'it\'s "bad"')
 
 
-@pytest.fixture
-def refused(monkeypatch, capsys, tmp_path, own):
-    """The line with which a command in this process refuses its arguments."""
-    monkeypatch.setattr("ray.init", lambda **options: pytest.fail("Ray was started"))
-
-    def call(*arguments, folder=own.folder, code=2):
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "argv", ["distiller", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert stop.value.code == code, (out, err)
-        (line,) = err.splitlines()
-        return line.removeprefix("distiller: ")
-
-    return call
-
-
-def edited(*changes):
-    text = SWEEP
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new, 1)
-    return text
+def edited(old, new):
+    assert old in SWEEP
+    return SWEEP.replace(old, new, 1)
 
 
 FILES = {
@@ -49,35 +27,36 @@ FILES = {
     "null.csv": "body,kind\nthe wing,bird\n,fish\n",
     "empty.csv": "body,kind\n",
 }
+OWN_SPLITS = """train: animals-train-*.csv
+    validation: animals-validation.csv
+    test: animals-test.csv"""
 CASES = {
-    "misspelt key": (("budget:", "budgets:"), ["budgets", "did you mean 'budget'"]),
-    "misspelt key inside": (("trials: 6", "trails: 6"), ["search.trails", "did you mean 'trials'"]),
-    "unknown choice": (("augmentation: {none", "augmentation: {nonne"), ["space.augmentation.nonne", "'none'"]),
-    "outside its prior": (("uniform: [0, 0.6]", "uniform: [0, 1.6]"), ["space.prediction.kl.hard_weight", "1.6"]),
-    "no such dataset": (("search:\n", "space_for: {animal: {}}\nsearch:\n"), ["space_for.animal", "'animals'"]),
-    "teacher is no folder": (("model: teacher", "model: ./techer"), ["teachers.bert.model", "techer", "check"]),
-    "missing file": (("animals-raw.jsonl", "animals-row.jsonl"), ["datasets.animals.unlabeled", "animals-row"]),
-    "missing column": (("label: kind", "label: kinds"), ["datasets.animals", "kinds", "kind"]),
-    "one class": (("train: animals-train-*.csv\n    validation: animals-validation.csv\n"
-                   "    test: animals-test.csv", "train: one-class.csv"), ["datasets.animals", "class 'bird'"]),
-    "no rows": (("animals-train-*.csv", "empty.csv"), ["datasets.animals.train", "no rows"]),
-    "label unseen in train": (("animals-test.csv", "unseen.csv"), ["unseen.csv row 2", "'elephant'", "train"]),
-    "null text": (("animals-train-*.csv", "null.csv"), ["null.csv row 2", "'body'", "empty"]),
-    "too many cpus": (("cpus: 1", "cpus: 4096"), ["resources", "4096", "ask for less"]),
-    "no gpu": (("cpus: 1", "cpus: 1, gpus: 64"), ["resources", "64 gpus", "ask for less"]),
-    "no loss for a regression": (("kl: {hard_weight: {uniform: [0, 0.6]}, temperature: 2}, mse: {hard_weight: 0.5}",
-                                  "kl: {hard_weight: 0.5}"), ["opinions", "regression", "mse"]),
-    "broken YAML": (("name: tiny", "name: [tiny"), ["line", "column", "YAML"]),
-}  # fmt: skip
+    "misspelt key": ("budget:", "budgets:", ["budgets", "did you mean 'budget'"]),
+    "misspelt key inside": ("trials: 6", "trails: 6", ["search.trails", "did you mean 'trials'"]),
+    "unknown choice": ("augmentation: {none", "augmentation: {nonne", ["space.augmentation.nonne", "'none'"]),
+    "outside its prior": ("uniform: [0, 0.6]", "uniform: [0, 1.6]", ["prediction.kl.hard_weight", "1.6"]),
+    "no such dataset": ("search:\n", "space_for: {animal: {}}\nsearch:\n", ["space_for.animal", "'animals'"]),
+    "teacher is no folder": ("model: teacher", "model: ./techer", ["teachers.bert.model", "techer", "check"]),
+    "missing file": ("animals-raw.jsonl", "animals-row.jsonl", ["datasets.animals.unlabeled", "animals-row"]),
+    "missing column": ("label: kind", "label: kinds", ["datasets.animals", "kinds", "kind"]),
+    "one class": (OWN_SPLITS, "train: one-class.csv", ["datasets.animals", "class 'bird'"]),
+    "no rows": ("animals-train-*.csv", "empty.csv", ["datasets.animals.train", "no rows"]),
+    "unseen label": ("animals-test.csv", "unseen.csv", ["unseen.csv row 2", "'elephant'", "train"]),
+    "null text": ("animals-train-*.csv", "null.csv", ["null.csv row 2", "'body'", "empty"]),
+    "too many cpus": ("cpus: 1", "cpus: 4096", ["resources", "4096", "ask for less"]),
+    "no gpu": ("cpus: 1", "cpus: 1, gpus: 64", ["resources", "64 gpus", "ask for less"]),
+    "no loss for a regression": (", mse: {hard_weight: 0.5}}", "}", ["opinions", "regression", "mse"]),
+    "broken YAML": ("name: tiny", "name: [tiny", ["line", "column", "YAML"]),
+}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_launch_refuses_before_ray_starts(refused, own, tmp_path, case):
-    change, wanted = CASES[case]
+    old, new, wanted = CASES[case]
     for name, text in FILES.items():
         own.write(name, text)
-    own.write("bad.yaml", edited(change))
-    line = refused("launch", "bad.yaml", "--store", str(tmp_path / "store"))
+    own.write("bad.yaml", edited(old, new))
+    line = refused(own.folder, "launch", "bad.yaml", "--store", str(tmp_path / "store"))
     for part in wanted:
         assert part in line, line
     # What was refused is not yet launched: the mended file may have the same name.
@@ -85,20 +64,22 @@ def test_launch_refuses_before_ray_starts(refused, own, tmp_path, case):
         assert Store.open(str(tmp_path / "store")).sweeps() == []
 
 
-def test_unknown_sweeps_and_stores(refused, tmp_path):
-    assert "no such file or bundled sweep; did you mean 'quickstart'" in refused("launch", "quickstrat")
-    assert "no such file" in refused("launch", "nothing.yaml")
+def test_unknown_sweeps_and_stores(refused, own, tmp_path):
+    assert "no such file or bundled sweep; did you mean 'quickstart'" in refused(
+        tmp_path, "launch", "quickstrat"
+    )
+    assert "no such file" in refused(tmp_path, "launch", "nothing.yaml")
     (tmp_path / "file").write_text("")
-    line = refused("launch", "sweep.yaml", "--store", str(tmp_path / "file" / "store"))
+    line = refused(own.folder, "launch", "sweep.yaml", "--store", str(tmp_path / "file" / "store"))
     assert line.startswith("--store")
     assert "not writable" in line
     (tmp_path / "other").mkdir()
     for command in (["query", "SELECT 1"], ["status"], ["importance"], ["export"], ["report"]):
-        line = refused(*command, "--store", str(tmp_path / "other"))
+        line = refused(tmp_path, *command, "--store", str(tmp_path / "other"))
         assert "not a Distiller store" in line, command
     Store.create(str(tmp_path / "empty"))
     for command in ("status", "importance", "export", "report"):
-        assert "distiller launch" in refused(command, "--store", str(tmp_path / "empty"))
+        assert "distiller launch" in refused(tmp_path, command, "--store", str(tmp_path / "empty"))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +96,7 @@ def test_unknown_sweeps_and_stores(refused, tmp_path):
 def test_sql_that_fails_writes_or_reads_a_file(refused, tmp_path, sql, wanted):
     Store.create(str(tmp_path / "store"))
     (tmp_path / "secret").write_text("secret")
-    line = refused("query", sql, "--store", str(tmp_path / "store"), folder=tmp_path)
+    line = refused(tmp_path, "query", sql, "--store", str(tmp_path / "store"))
     assert line.startswith("SQL: ")
     assert wanted in line
     assert not (tmp_path / "x.csv").exists()
@@ -124,26 +105,29 @@ def test_sql_that_fails_writes_or_reads_a_file(refused, tmp_path, sql, wanted):
 def test_recipes_and_where_a_student_is_saved(refused, tmp_path):
     (tmp_path / "broken.yaml").write_text("name: [unclosed")
     (tmp_path / "other.yaml").write_text("name: x\ndatasett: {}\n")
-    assert "YAML" in refused("train", str(tmp_path / "broken.yaml"), "--out", str(tmp_path / "s"))
-    assert "dataset" in refused("train", str(tmp_path / "other.yaml"), "--out", str(tmp_path / "s"))
-    assert "no such file" in refused("train", str(tmp_path / "none.yaml"), "--out", str(tmp_path / "s"))
+    assert "YAML" in refused(tmp_path, "train", str(tmp_path / "broken.yaml"), "--out", str(tmp_path / "s"))
+    assert "dataset" in refused(tmp_path, "train", str(tmp_path / "other.yaml"), "--out", str(tmp_path / "s"))
+    assert "no such file" in refused(
+        tmp_path, "train", str(tmp_path / "none.yaml"), "--out", str(tmp_path / "s")
+    )
 
 
-def test_what_only_a_worker_sees_arrives_as_the_same_line(place):
+def test_what_only_a_worker_sees_arrives_as_the_same_line(place, refused):
     """A teacher with another number of labels; then the mended file goes by the same name."""
     write_teacher(place.folder / "pretender", labels=5)
-    place.write("sweep.yaml", edited(("{model: teacher, fine_tune: {epochs: 1, learning_rate: 3e-3, batch_size: 8}}",
-                                      "{model: pretender}")))  # fmt: skip
-    line = place.refused("launch", "sweep.yaml")
+    place.write("sweep.yaml", re.sub(r"{model: teacher.*}", "{model: pretender}", SWEEP))
+    line = refusal(place.run("launch", "sweep.yaml"))
     assert line.startswith("teachers.bert.model: the teacher has 5 labels, the dataset needs")
     assert "fine_tune: true" in line
     assert place.rows() == []
-    place.write("sweep.yaml", edited(("cpus: 1", "cpus: 4096")))
-    assert "ask for less" in place.refused("launch", "sweep.yaml")
+    place.write("sweep.yaml", edited("cpus: 1", "cpus: 4096"))
+    assert "ask for less" in refused(place.folder, "launch", "sweep.yaml")
 
 
 def test_an_address_where_no_cluster_is(refused, own, tmp_path):
     for address in ("127.0.0.1:1", "ray://localhost:1", "127.0.0.1:70000"):
-        line = refused("launch", "sweep.yaml", "--store", str(tmp_path / "s"), "--address", address)
+        line = refused(
+            own.folder, "launch", "sweep.yaml", "--store", str(tmp_path / "s"), "--address", address
+        )
         assert line.startswith(f"--address {address}: no Ray cluster answers")
         assert "ray start --head" in line

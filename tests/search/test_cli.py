@@ -9,8 +9,6 @@ import sys
 
 import pytest
 
-from distiller.search import cli
-
 LIGHT = """
 import sys
 from distiller.search import cli
@@ -48,20 +46,10 @@ def test_queries_load_neither_torch_nor_ray(finished):
         assert done.returncode == 0, done.stderr
 
 
-def called(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["distiller", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return stop.value.code, *capsys.readouterr()
-
-
-def test_space_for_programs_and_people(monkeypatch, capsys):
-    code, out, _ = called(monkeypatch, capsys, "space", "--json")
-    assert code == 0
+def test_space_for_programs_and_people(command, tmp_path):
+    out = command(tmp_path, "space", "--json").stdout
     assert {entry["id"] for entry in json.loads(out) if entry["stage"] == "prediction"} >= {"kl", "ce", "mse"}
-    code, out, _ = called(monkeypatch, capsys, "space", "--schema")
-    assert code == 0
-    assert "properties" in json.loads(out)
+    assert "properties" in json.loads(command(tmp_path, "space", "--schema").stdout)
 
 
 @pytest.mark.parametrize(
@@ -71,14 +59,13 @@ def test_space_for_programs_and_people(monkeypatch, capsys):
         (ZeroDivisionError("a\nb"), 1, "ZeroDivisionError: a b (--debug shows the traceback)"),
     ],
 )
-def test_an_end_that_is_no_answer_is_one_line(monkeypatch, capsys, error, code, said):
+def test_an_end_that_is_no_answer_is_one_line(monkeypatch, command, tmp_path, error, code, said):
     def explode(*_):
         raise error
 
     monkeypatch.setattr("distiller.results.store.Store.open", explode)
-    got, _, err = called(monkeypatch, capsys, "status")
-    (line,) = err.splitlines()
-    assert (got, said in line) == (code, True)
+    done = command(tmp_path, "status")
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, said in line) == (code, True)
     if code == 1:
-        _, _, err = called(monkeypatch, capsys, "--debug", "status")
-        assert "Traceback" in err
+        assert "Traceback" in command(tmp_path, "--debug", "status").stderr

@@ -10,11 +10,14 @@ from tests.search.conftest import SWEEP, make_place
 COHORTS = (
     re.sub(r"  opinions: .*\n", "", SWEEP)
     .replace("trials: 6", "trials: 9\n  sampler: grid\n  cohort: 3")
+    .replace("cpus: 1", "cpus: 1, max_concurrent: 1")
     .replace("top: 2, seeds: 2", "top: 1, seeds: 2")
-    .replace("intermediate: {none: {}, mse:", "intermediate: {mi_alpha: {alpha: 0.0, weight: 1000.0, mapping: last, "
-             "representation: cls}, mse:")
+    .replace(
+        "intermediate: {none: {}, mse:",
+        "intermediate: {mi_alpha: {alpha: 0.0, weight: 1000.0, mapping: last, representation: cls}, mse:",
+    )
     .replace("learning_rate: {loguniform: [1e-3, 3e-2]}", "learning_rate: [3e-3, 1.0]")
-)  # fmt: skip
+)
 
 
 def test_a_sweep_in_cohorts_with_trials_that_fail(tmp_path):

@@ -81,7 +81,7 @@ def test_origins(finished):
 def test_references_come_first_and_stand_on_every_row_of_the_search(finished):
     for dataset in ("animals", "opinions"):
         (reference,) = [row for row in of(finished.trials, dataset, "baseline") if row["seed"] == 0]
-        assert reference["prediction"] == reference["prediction_loss"] if "prediction" in reference else True
+        assert (reference["prediction_loss"], reference["intermediate_objective"]) == ("labels", "none")
         for row in of(finished.trials, dataset, "search"):
             assert row["no_teacher_score"] == reference["score"]
             assert row["started_at"] >= reference["ended_at"]
@@ -178,12 +178,12 @@ QUESTION = (
 )
 
 
-def test_query_in_every_format(finished):
+def test_query_in_every_format(finished, command):
     truth = pd.DataFrame(finished.trials).groupby("dataset")["score"].agg(["max", "count"])
     place = finished.place
 
     def ask(*more):
-        done = place.run("query", QUESTION, *more)
+        done = command(place.folder, "query", QUESTION, *more)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
@@ -201,8 +201,8 @@ def test_query_in_every_format(finished):
     assert "opinions" in ask()
 
 
-def test_status_and_importance_for_programs(finished):
-    status = json.loads(finished.place.run("status", "--json").stdout)
+def test_status_and_importance_for_programs(finished, command):
+    status = json.loads(command(finished.place.folder, "status", "--json").stdout)
     assert (status["sweep"], status["running_or_lost"]) == ("tiny", 0)
     for board in status["datasets"]:
         rows = of(finished.trials, board["dataset"], "finalist")
@@ -217,16 +217,16 @@ def test_status_and_importance_for_programs(finished):
         assert sorted(board["winner"]["test"]["scores"]) == sorted(tests)
         assert board["gain"]["split"] == "test"
         assert board["note"] == ""
-    importance = json.loads(finished.place.run("importance", "--json").stdout)
+    importance = json.loads(command(finished.place.folder, "importance", "--json").stdout)
     assert {one["verdict"] for one in importance.values()} == {"cannot tell"}
 
 
-def test_the_same_launch_again_changes_nothing(finished):
+def test_the_same_launch_again_changes_nothing(finished, command):
     """Nor where only what says where it runs has changed, or comments."""
     before = finished.place.fragments()
     text = SWEEP.replace("cpus: 1", "cpus: 2, max_concurrent: 1").replace("path: cache", "path: elsewhere")
     finished.place.write("moved.yaml", "# the same\n" + text)
-    done = finished.place.run("launch", "moved.yaml", "--out", "again")
+    done = command(finished.place.folder, "launch", "moved.yaml", "--out", "again")
     assert (done.returncode, done.stderr) == (0, "")
     assert "every trial of this sweep has ended" in done.stdout
     assert finished.place.fragments() == before
@@ -237,10 +237,10 @@ def test_the_same_launch_again_changes_nothing(finished):
         assert parse_recipe(first, "").config == parse_recipe(again, "").config
 
 
-def test_a_changed_file_under_the_same_name_is_refused(finished):
+def test_a_changed_file_under_the_same_name_is_refused(finished, refused):
     before = finished.place.fragments()
     finished.place.write("changed.yaml", SWEEP.replace("trials: 6", "trials: 7"))
-    line = finished.place.refused("launch", "changed.yaml")
+    line = refused(finished.place.folder, "launch", "changed.yaml")
     assert "search.trials: 6 -> 7" in line
     assert "another name" in line
     assert finished.place.fragments() == before

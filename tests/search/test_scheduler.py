@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.tune.schedulers import TrialScheduler
 
-from distiller.results.store import Store
 from distiller.search.assignment import Assignment, Outcome, Task
 from distiller.search.searcher import RungScheduler
 from distiller.spaces.sweep import Asha
@@ -63,8 +62,9 @@ class NoStore:
 
 
 def report(rung, score):
-    return {"rung": rung, "score": score, "if_stopped": json.dumps({"row": {"started_at": "2026-01-01T00:00:00+00:00",
-            "ended_at": "2026-01-01T00:00:00+00:00"}, "epochs": []})}  # fmt: skip
+    when = "2026-01-01T00:00:00+00:00"
+    row = {"started_at": when, "ended_at": when}
+    return {"rung": rung, "score": score, "if_stopped": json.dumps({"row": row, "epochs": []})}
 
 
 @settings(max_examples=40, deadline=None)
@@ -72,7 +72,7 @@ def report(rung, score):
 def test_it_is_asha_for_each_dataset_alone(reduction, rungs, seed):
     """Trials of two datasets, whose scores are worlds apart, reach rungs in any order."""
     rng = np.random.default_rng(seed)
-    scheduler = RungScheduler(NoStore(), list(range(10, 10 * (rungs + 1), 10)) + [1000], reduction)
+    scheduler = RungScheduler(NoStore(), [*range(10, 10 * (rungs + 1), 10), 1000], reduction)
     truth = {name: BruteForce(reduction) for name in ("low", "high")}
     waiting = [(f"{name}{i}", name, 0) for name in truth for i in range(12)]
     trials = {name: trial(name, dataset) for name, dataset, _ in waiting}

@@ -47,9 +47,9 @@ def test_the_student_loads_without_distiller(finished, trained):
     assert "distiller" not in (folder / "config.json").read_text()
 
 
-def test_the_same_seeds_give_the_tables_scores(finished, trained):
+def test_the_same_seeds_give_the_tables_scores(finished, trained, command):
     """Trained again on the finalist's own seeds, the scores are the finalist's."""
-    status = json.loads(finished.place.run("status", "--json").stdout)
+    status = json.loads(command(finished.place.folder, "status", "--json").stdout)
     board = next(board for board in status["datasets"] if board["dataset"] == "animals")
     scores = [float(s) for s in re.findall(r"seed \d: matthews (\S+) on validation", trained.stdout)]
     assert scores == pytest.approx(board["winner"]["validation"]["scores"], abs=2e-4)
@@ -57,9 +57,9 @@ def test_the_same_seeds_give_the_tables_scores(finished, trained):
     assert "SD" in trained.stdout
 
 
-def test_it_is_not_written_over_anything(finished, trained):
+def test_it_is_not_written_over_anything(finished, trained, refused):
     before = (finished.place.folder / "student/config.json").read_bytes()
-    line = finished.place.refused("train", "best/animals.yaml", "--out", "student")
+    line = refused(finished.place.folder, "train", "best/animals.yaml", "--out", "student")
     assert "student" in line
     assert "empty" in line
     assert (finished.place.folder / "student/config.json").read_bytes() == before

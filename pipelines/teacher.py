@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ class Teacher:
         if precision is torch.float32:
             return self.model
         if precision not in self._copies:
-            self._copies[precision] = copy.deepcopy(self.model).to(precision)
+            self._copies[precision] = cast(Any, copy.deepcopy(self.model)).to(precision)
         return self._copies[precision]
 
     @property

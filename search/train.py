@@ -17,6 +17,7 @@ from distiller.pipelines.distill import Cohort, StudentResult, distill
 from distiller.pipelines.material import prepare_material
 from distiller.pipelines.save import check_target, save_student
 from distiller.search.plan import cache_from
+from distiller.spaces.errors import InputError
 from distiller.spaces.files import read_text
 from distiller.spaces.recipe import parse_recipe
 
@@ -60,6 +61,8 @@ def train_recipe(path: Path, out: Path, seeds: int, first_seed: int, console: Co
     """
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     recipe = parse_recipe(read_text(path), str(path))
+    if out.is_dir() and any(out.iterdir()):  # it may hold a model that took days
+        raise InputError(f"--out {out}: holds files already; name a new or empty folder")
     check_target(out)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     teacher = recipe.config.teacher[0].checkpoint

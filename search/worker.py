@@ -95,8 +95,7 @@ class TrialRunner(tune.Trainable):
         self.assignment = Assignment.from_json(new_config["assignment"])
         self.notes = Notes()
         self.work: Distillation | None = None
-        self.started_at = now()
-        self.attempts = [self._record_attempt(task) for task in self.assignment.tasks]
+        self.attempts: list[int] = []
         return True
 
     def _record_attempt(self, task: Task) -> int:
@@ -108,6 +107,10 @@ class TrialRunner(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """On to the next rung (or to the end, where trials are compared inside the cohort)."""
+        if not self.attempts:
+            # Not in `setup`: where Ray has found a faster worker meanwhile, a slow one is set up and dropped.
+            self.started_at = now()
+            self.attempts = [self._record_attempt(task) for task in self.assignment.tasks]
         logging.getLogger("distiller").addHandler(self.notes)
         try:
             return self._step()

@@ -60,8 +60,10 @@ def test_equal_assignments_give_equal_scores_and_later_attempts(bench):
     scores = []
     for attempt in (1, 2):
         runner = bench.runner([Task(config(), "prior")], seed=5)
-        assert runner.attempts == [attempt]
+        dropped = bench.runner([Task(config(), "prior")], seed=5)  # set up, but never asked for a step
         scores.append(outcomes_from_json(runner.step()["outcomes"])[0].curve)
+        assert (runner.attempts, dropped.attempts) == ([attempt], [])
+        assert bench.store.read("attempts", "tiny").num_rows == attempt
     assert scores[0] == scores[1]
     assert rows(bench)[config().config_id]["attempt"] == 1  # the first terminal row stays
 

@@ -243,7 +243,9 @@ def refused(command: Command) -> Callable[..., str]:
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
-    (line,) = done.stderr.splitlines()
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    (line,) = lines
     assert line.startswith("distiller: "), line
     return line.removeprefix("distiller: ")
 

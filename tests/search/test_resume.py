@@ -14,6 +14,7 @@ import pytest
 from tests.search.conftest import SWEEP, make_place
 
 ANIMALS = re.sub(r"  opinions: .*\n", "", SWEEP).replace("trials: 6", "trials: 14")
+ANIMALS = ANIMALS.replace("cpus: 1", "cpus: 1, max_concurrent: 1")  # a second worker would only start slowly
 MARK = "DISTILLER_TEST_MARK"
 
 

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from distiller.results.store import Store
-from tests.search.conftest import SWEEP, make_place, refusal, write_teacher
+from tests.search.conftest import SWEEP, make_place, refusal
+from tests.search.files import write_teacher
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """`make bench`: speed and memory of distillation beside plain loops, and the sweep's overhead.
 
-One process, variants interleaved, medians. Needs about six minutes on two cores.
+One process, variants interleaved, medians.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 TOKENS_PER_BATCH = 4096
 GIB = 1 << 30
+FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,9 @@ class TeacherOutputs:
             held = self.demand.layers_of(representation)
             for layer in wanted.layers_of(representation):
                 states = self.hidden[representation][:, held.index(layer)][position].float()
-                hidden[layer, representation] = states if mask is None else states * mask[..., None]
+                if mask is not None and not bool(mask.all()):
+                    states *= mask[..., None]
+                hidden[layer, representation] = states
         return Targets(self.logits[picked], hidden)
 
 
@@ -196,9 +199,10 @@ def _write_outputs(
             layers = demand.layers_of(representation)
             values = torch.stack([targets.hidden[layer, representation] for layer in layers], -2).cpu()
             if states == np.float16:
-                values = values.half()
-                if not bool(values.isfinite().all()):
+                lowest, highest = values.aminmax()
+                if not (lowest >= -FLOAT16_MAX and highest <= FLOAT16_MAX):
                     raise _BeyondFloat16Error
+                values = values.half()
             if representation == "tokens":
                 position, mask = tokens.positions(rows)
                 array[position[mask].numpy()] = values[mask].numpy()

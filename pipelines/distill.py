@@ -34,7 +34,8 @@ class Cohort:
 
     def stops(self) -> list[int]:
         """The steps of all evaluations, the last one at the end."""
-        even = {math.ceil(self.steps * i / self.evaluations) for i in range(1, self.evaluations + 1)}
+        # Rounded as rungs are, so that an evaluation that is due at a rung is made once.
+        even = {max(1, round(self.steps * i / self.evaluations)) for i in range(1, self.evaluations + 1)}
         return sorted(even | {r for r in self.rungs if r < self.steps} | {self.steps})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor
 
 from distiller.pipelines.cache import GIB, TeacherOutputs, cached_outputs
-from distiller.pipelines.checkpoint import inference_dtype, predict
 from distiller.pipelines.cost import StudentCost
 from distiller.pipelines.data import Dataset, Split, load_dataset
 from distiller.pipelines.demand import Demand
@@ -158,9 +158,8 @@ def prepare_material(
         rows: Split = dataset.splits[split]
         assert rows.labels is not None
         held_out[split] = tokenize(teacher.tokenizer, rows.text_a, rows.text_b, length)
-        pad, precision = teacher.tokenizer.pad_token_id, inference_dtype(device)
-        outputs = predict(teacher.model, held_out[split], pad, precision=precision)
-        teacher_scores[split] = score(task, outputs[:, teacher.order.numpy()], rows.labels)
+        said = cached_outputs(teacher, held_out[split], Demand(), cache, math.inf, split).logits
+        teacher_scores[split] = score(task, said.numpy(), rows.labels)
         majority_scores[split] = majority_score(task, labels, rows.labels)
     everything = Demand.grid(range(1, teacher.layers + 1), ("cls", "mean", "tokens"))
     return Material(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -34,8 +35,9 @@ def _unit(vectors: Tensor) -> Tensor:
 
 def mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     """Squared difference, mean over the width (TinyBERT's hidden loss, arXiv 1909.10351, eq. 8)."""
-    difference = _visible(student, mask) - _visible(teacher, mask)
-    return _mean_over_real(difference.square().mean(-1), mask)
+    # One fused kernel each way, where a difference, its square and its mean are a pass over memory each.
+    squares = F.mse_loss(_visible(student, mask), _visible(teacher, mask), reduction="sum")
+    return squares / (mask.to(squares.dtype).sum().clamp_min(1.0) * student.shape[-1])
 
 
 def cosine(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class SoloAdamW:
 
     def step(self, rates: Sequence[float]) -> None:
         """One update at the one learning rate."""
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm, foreach=True)
         for group in self.optimizer.param_groups:
             group["lr"] = rates[0]
         self.optimizer.step()

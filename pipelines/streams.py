@@ -223,5 +223,7 @@ def teacher_hidden(
         states = [b.targets.hidden.get(key) if b.targets is not None else None for b in batches]
         # A stream that no member with this term reads may lack the state: any shape-mate stands in.
         some = next(s for s in states if s is not None)
-        found[key] = torch.stack([some if s is None else s for s in states])
+        found[key] = (
+            some[None] if len(states) == 1 else torch.stack([some if s is None else s for s in states])
+        )
     return found

@@ -97,13 +97,14 @@ def word_table(
     vocabulary, teacher_width = teacher_table.shape
     if isinstance(choice, RandomStart):
         return torch.randn(vocabulary, width, generator=generator) * deviation
-    centred = teacher_table.double() - teacher_table.double().mean(0)
+    table = teacher_table.double()
+    centred = table - table.mean(0)
     _, directions = torch.linalg.eigh(centred.T @ centred)
     kept = directions.flip(1)[:, : min(width, teacher_width)]
     # eigh leaves each direction's sign open; fix it, or students would differ between machines.
     kept = kept * torch.where(kept.gather(0, kept.abs().argmax(0, keepdim=True)) < 0, -1.0, 1.0)
     scores: Tensor = centred @ kept
-    reduced: Tensor = (scores * (teacher_table.double().std() / scores.std())).float()
+    reduced: Tensor = (scores * (table.std() / scores.std())).float()
     if width > teacher_width:
         more = torch.randn(vocabulary, width - teacher_width, generator=generator) * deviation
         reduced = torch.cat([reduced, more], 1)

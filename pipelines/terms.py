@@ -122,8 +122,8 @@ class TermGroup:
         streams = [member_stream[m] for m in self.members]
         shared = len(set(streams)) == 1
         mask = student_mask[streams[0]] if shared else student_mask[streams]
-        teacher = torch.stack([teacher_hidden[t, self.kind.representation] for _, t in self.pairs], 1)
-        teacher = teacher[streams[0]] if shared else teacher[streams]
+        said = [teacher_hidden[t, self.kind.representation] for _, t in self.pairs]
+        teacher = [states[streams[0]] if shared else states[streams] for states in said]
 
         def reduce(hidden: Tensor, seen: Tensor) -> Tensor:
             return reduce_representation(hidden, seen, self.kind.representation)
@@ -137,24 +137,23 @@ class TermGroup:
                 reduced.append(reduce(hidden[0], mask if shared else mask[0])[None])
             else:
                 reduced.append(vmap(reduce, (0, None if shared else 0))(hidden, mask))
-        student = torch.stack(reduced, 1)
         seen = torch.ones_like(mask[..., 0]) if pooled else mask
-        costs = self._costs(student, teacher, seen, shared)
+        costs = self._costs(reduced, teacher, seen, shared)
         weights, self.state = pair_weights(self.kind.mapping, costs, self.state, self.temperature)
         return self.weight * (weights * costs).sum(-1)
 
-    def _costs(self, student: Tensor, teacher: Tensor, mask: Tensor, shared: bool) -> Tensor:
-        """[G, P] from student [G, P, B, …], teacher [P, B, …] or [G, P, B, …], mask [B, …] or [G, B, …]."""
+    def _costs(
+        self, student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tensor, shared: bool
+    ) -> Tensor:
+        """[G, P] of P pairs: student [G, B, …], teacher [B, …] or [G, B, …]; mask [B, …] or [G, B, …]."""
         if len(self.members) == 1:
-            # One student takes the plain path: vmap over a member axis of one only costs.
-            if not shared:
-                teacher, mask = teacher[0], mask[0]
+            # One student takes the plain path: stacks, and vmap over a member axis of one, only cost.
             return torch.stack(
                 [
                     self.loss(
-                        student[0, p],
-                        teacher[p],
-                        mask,
+                        student[p][0],
+                        teacher[p] if shared else teacher[p][0],
+                        mask if shared else mask[0],
                         {n: v[0, p] for n, v in self.parameters.items()},
                         self.alpha[0],
                     )
@@ -164,7 +163,11 @@ class TermGroup:
         over_pairs = vmap(self.loss, (0, 0, None, 0, None))
         given = None if shared else 0
         costs: Tensor = vmap(over_pairs, (0, given, given, 0, 0))(
-            student, teacher, mask, self.parameters, self.alpha
+            torch.stack(list(student), 1),
+            torch.stack(list(teacher), 0 if shared else 1),
+            mask,
+            self.parameters,
+            self.alpha,
         )
         return costs
 

@@ -14,7 +14,6 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from distiller.pipelines import cache, fine_tuning, streams
-from distiller.pipelines import material as material_module
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.material import Material, prepare_material
 from distiller.spaces.config import PipelineConfig
@@ -60,7 +59,7 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
 def exact_teacher() -> Iterator[None]:
     """The teacher in float32 on every machine (bf16 where the CPU has it would blur comparisons)."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (cache, streams, material_module, fine_tuning):
+        for module in (cache, streams, fine_tuning):
             patch.setattr(module, "inference_dtype", lambda device: torch.float32)
         yield
 

@@ -124,7 +124,7 @@ teacher, rows, folder, calls = sys.argv[1:]
 compute = cache.compute_outputs
 def counted(*given):
     with open(calls, "a") as file:
-        file.write("computed\\n")
+        file.write(f"{len(given[1])} rows\\n")
     compute(*given)
 cache.compute_outputs = counted
 dataset = DatasetConfig.model_validate_json(rows)
@@ -150,7 +150,8 @@ def test_two_processes_compute_once_and_agree(material: Material, tmp_path: Path
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     one, other = (p.communicate(timeout=120)[0] for p in processes)
     assert one == other != ""
-    assert (tmp_path / "calls").read_text() == "computed\n"
+    held_out = [f"{len(material.held_out[split])} rows" for split in ("validation", "test")]
+    assert (tmp_path / "calls").read_text().splitlines() == [*held_out, f"{len(material.tokens())} rows"]
 
 
 def test_a_truncated_file_is_computed_again(material: Material, tmp_path: Path) -> None:

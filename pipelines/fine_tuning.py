@@ -24,7 +24,7 @@ from distiller.pipelines.checkpoint import (
 from distiller.pipelines.data import Dataset, Task
 from distiller.pipelines.metrics import headline, score
 from distiller.pipelines.optimizer import learning_rates
-from distiller.pipelines.student import fold_scale, name_the_labels
+from distiller.pipelines.student import fold_scale, name_the_labels, restrict_words, with_full_vocabulary
 from distiller.pipelines.tokens import Tokens, tokenize, training_batches
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import FineTune
@@ -78,16 +78,19 @@ def fine_tune(
         train, validation = dataset.splits["train"], dataset.splits["validation"]
         assert train.labels is not None
         assert validation.labels is not None
-        cast(torch.nn.Module, model).to(device)
         rows = tokenize(tokenizer, train.text_a, train.text_b, max_length)
         held_out = tokenize(tokenizer, validation.text_a, validation.text_b, max_length)
+        whole, table, vocabulary = restrict_words(model, tokenizer, [rows, held_out])
+        rows, held_out = rows.remapped(vocabulary.new_ids), held_out.remapped(vocabulary.new_ids)
+        pad_id = int(vocabulary.new_ids[tokenizer.pad_token_id])
+        cast(torch.nn.Module, model).to(device)
         mean, deviation = score_scale(task, train.labels)
         labels = torch.from_numpy(
             (train.labels - mean) / deviation if task.kind == "regression" else train.labels
         )
         best_score, best_state = -np.inf, {}
         scale = (mean, deviation)
-        epochs = _epochs(model, rows, labels, held_out, validation.labels, task, settings, tokenizer, scale)
+        epochs = _epochs(model, rows, labels, held_out, validation.labels, task, settings, pad_id, scale)
         try:
             for epoch_score in epochs:
                 if epoch_score > best_score:
@@ -99,6 +102,7 @@ def fine_tune(
                 f"({settings.learning_rate})"
             ) from None
     model.load_state_dict(best_state)
+    model = with_full_vocabulary(model, whole, table, vocabulary)
     fold_scale(model.cpu(), task, mean, deviation)
     return FineTuned(model, tokenizer)
 
@@ -111,7 +115,7 @@ def _epochs(
     held_out_labels: Any,
     task: Task,
     settings: FineTune,
-    tokenizer: Any,
+    pad_id: int,
     scale: tuple[float, float],
 ) -> Iterator[float]:
     """The validation score after each epoch."""
@@ -127,7 +131,7 @@ def _epochs(
     for step in range(steps):
         model.train()
         picked, _ = next(batches)
-        batch = rows.padded(picked, tokenizer.pad_token_id).to(device)
+        batch = rows.padded(picked, pad_id).to(device)
         (rate,) = learning_rates(step, steps, [settings.learning_rate], [settings.warmup], ["linear"])
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -144,7 +148,7 @@ def _epochs(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if (step + 1) % per_epoch == 0:
-            outputs = predict(model, held_out, tokenizer.pad_token_id, precision=precision)
+            outputs = predict(model, held_out, pad_id, precision=precision)
             yield headline(task, score(task, outputs * scale[1] + scale[0], held_out_labels))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
 from distiller.pipelines.data import Task
-from distiller.pipelines.tokens import Vocabulary
+from distiller.pipelines.tokens import Tokens, Vocabulary
 from distiller.spaces.errors import InputError
 from distiller.spaces.student import RandomStart, TeacherLayers
 from distiller.spaces.student import Student as StudentChoice
@@ -242,6 +243,25 @@ def _layer_prefix(model: PreTrainedModel) -> str | None:
         if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
             return f"{name}."
     return None
+
+
+def restrict_words(
+    model: PreTrainedModel, tokenizer: Any, tokens: Sequence[Tokens]
+) -> tuple[PretrainedConfig, Tensor, Vocabulary]:
+    """Leave a model the word embeddings of these tokens; undone by `with_full_vocabulary`, given the result.
+
+    Returns the model's config as it was, all its word embeddings and the vocabulary that is left.
+    """
+    whole = copy.deepcopy(model.config)
+    words: nn.Module = model.get_input_embeddings()
+    table = cast(Tensor, words.weight).detach().clone()
+    pads = {int(tokenizer.pad_token_id), *([] if whole.pad_token_id is None else [int(whole.pad_token_id)])}
+    vocabulary = Vocabulary.of(
+        tokens, len(table), [*tokenizer.all_special_ids, *pads], int(tokenizer.pad_token_id)
+    )
+    pad = None if whole.pad_token_id is None else int(vocabulary.new_ids[whole.pad_token_id])
+    set_words(model, table[vocabulary.kept], pad)
+    return whole, table, vocabulary
 
 
 def with_full_vocabulary(

@@ -91,7 +91,7 @@ def prepare_teacher(
         task=asdict(dataset.task),
         fine_tune=settings.model_dump(),
         max_length=max_length,
-        revision=1,
+        revision=2,
     )
 
     def build(folder: Path) -> None:

@@ -23,6 +23,8 @@ from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import FineTune, TeacherConfig
 from tests.pipelines.conftest import CPU, LABELS, save_rows, save_teacher
 
+WORDS = "bert.embeddings.word_embeddings.weight"
+
 
 def prepared(model: Any, folder: Path, dataset: Dataset, length: int = 24, **fine_tune: Any) -> Teacher:
     config = TeacherConfig(model=str(model), fine_tune=FineTune(**fine_tune) if fine_tune else None)
@@ -155,10 +157,25 @@ def test_the_best_epoch_is_kept_and_predicts_in_the_tasks_unit(
     train = scores.splits["train"].labels
     assert train is not None
     fresh = AutoModelForSequenceClassification.from_config(found.model.config)
-    fresh.load_state_dict(state)
+    fresh.load_state_dict({**state, WORDS: found.model.state_dict()[WORDS]})
     raw = real(fresh, rows, found.tokenizer.pad_token_id)
     np.testing.assert_allclose(outputs, raw * np.std(train) + np.mean(train), rtol=1e-4, atol=1e-4)
     assert abs(float(outputs.mean()) - float(train.mean())) < float(train.std())
+
+
+def test_words_that_the_data_lacks_keep_their_embeddings(dataset: Dataset, tmp_path: Path) -> None:
+    source = save_teacher(tmp_path / "t")
+    before = AutoModelForSequenceClassification.from_pretrained(source).state_dict()[WORDS]
+    found = prepared(source, tmp_path, dataset, epochs=1, learning_rate=1e-2)
+    after = found.model.state_dict()[WORDS]
+    assert after.shape == before.shape
+    seen = tokenize(found.tokenizer, dataset.splits["train"].text_a, None, 24).ids.unique()
+    held_out = tokenize(found.tokenizer, dataset.splits["validation"].text_a, None, 24).ids.unique()
+    kept = {*seen.tolist(), *held_out.tolist(), *found.tokenizer.all_special_ids}
+    unseen = sorted(set(range(len(before))) - kept)
+    assert unseen
+    assert torch.equal(after[unseen], before[unseen])
+    assert (after[seen] != before[seen]).any(1).all()
 
 
 def test_divergence_in_fine_tuning_is_said(dataset: Dataset, tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Parameter-free objectives that pull a student's representation to its teacher's.
 
 `student` and `teacher` are vectors of one width H: [B, H] (one per example) with mask [B], or [B, T, H]
-(one per token) with mask [B, T]; 1 = a real vector. Every loss is the mean over real vectors, 0 where
-there is none. What the mask hides, NaN included, changes neither value nor gradient. Written for ONE
-student; `torch.func.vmap` adds the member axis.
+(one per token) with mask [B, T]; 1 = a real vector, no mask: all are. Every loss is the mean over real
+vectors, 0 where there is none. What the mask hides, NaN included, changes neither value nor gradient.
+Written for ONE student; `torch.func.vmap` adds the member axis.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+Objective = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
-def _visible(vectors: Tensor, mask: Tensor) -> Tensor:
+def _visible(vectors: Tensor, mask: Tensor | None) -> Tensor:
     # where, not a product: 0 * NaN is NaN, and padding may hold anything. Squares of fp16 would overflow.
     wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    if mask is None:
+        return wide
     return torch.where(mask.unsqueeze(-1) > 0, wide, torch.zeros_like(wide))
 
 
-def _mean_over_real(losses: Tensor, mask: Tensor) -> Tensor:
+def _mean_over_real(losses: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is None:
+        return losses.mean()
     weight = mask.to(losses.dtype)
     return (losses * weight).sum() / weight.sum().clamp_min(1.0)
 
@@ -33,20 +37,22 @@ def _unit(vectors: Tensor) -> Tensor:
     return vectors * vectors.square().sum(-1, keepdim=True).clamp_min(1e-12).rsqrt()
 
 
-def mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+def mse(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
     """Squared difference, mean over the width (TinyBERT's hidden loss, arXiv 1909.10351, eq. 8)."""
     # One fused kernel each way, where a difference, its square and its mean are a pass over memory each.
+    if mask is None:
+        return F.mse_loss(_visible(student, None), _visible(teacher, None))
     squares = F.mse_loss(_visible(student, mask), _visible(teacher, mask), reduction="sum")
     return squares / (mask.to(squares.dtype).sum().clamp_min(1.0) * student.shape[-1])
 
 
-def cosine(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+def cosine(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
     """1 - cos(student, teacher), in [0, 2] (DistilBERT's L_cos, arXiv 1910.01108, section 3)."""
     similarity = (_unit(_visible(student, mask)) * _unit(_visible(teacher, mask))).sum(-1)
     return _mean_over_real(1.0 - similarity, mask)
 
 
-def pkd(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+def pkd(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
     """Squared distance of the L2-normalised vectors, summed over the width, in [0, 4].
 
     Patient knowledge distillation: Sun et al. 2019 (arXiv 1908.09355), eq. 7, as a mean over vectors.

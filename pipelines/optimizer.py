@@ -53,34 +53,117 @@ def decays(name: str, dimensions: int) -> bool:
     return dimensions > 1 and not name.endswith("bias")
 
 
+class _Flat:
+    """Parameters end to end in one tensor: a norm or an update is one pass, not one call for each of them.
+
+    The parameters stay what they were, as views. Sparse gradients (of word embeddings) are spread over
+    rows of a gradient that is kept, so that only the rows of two steps are written, not the whole table.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]):
+        sparse = [p for p in parameters if p.grad is not None and p.grad.is_sparse]
+        self.dense = [p for p in parameters if not any(p is other for other in sparse)]
+        ends = [0]
+        for parameter in (*self.dense, *sparse):
+            ends.append(ends[-1] + -(-parameter.numel() // 16) * 16)  # every part starts on a cache line
+        self.tensor = parameters[0].new_zeros(ends[-1])
+        self.tensor.grad = torch.zeros_like(self.tensor)
+        starts = ends[:-1]
+        self.gradients = [
+            self.tensor.grad[start : start + p.numel()].view(p.shape)
+            for start, p in zip(starts, self.dense, strict=False)
+        ]
+        self.head = self.tensor.grad[: ends[len(self.dense)]]
+        self.tables = [
+            _Table(p, self.tensor.grad[start : start + p.numel()].view(p.shape))
+            for start, p in zip(starts[len(self.dense) :], sparse, strict=True)
+        ]
+        for start, parameter in zip(starts, (*self.dense, *sparse), strict=True):
+            place = self.tensor[start : start + parameter.numel()].view(parameter.shape)
+            place.copy_(parameter.detach())
+            parameter.data = place
+
+    def gather(self) -> list[Tensor]:
+        """Take over the parameters' gradients; what their norm and their scaling concern."""
+        found = [(g, p.grad) for g, p in zip(self.gradients, self.dense, strict=True)]
+        torch._foreach_copy_(
+            [g for g, new in found if new is not None], [new for _, new in found if new is not None]
+        )
+        for gradient, new in found:
+            if new is None:
+                gradient.zero_()
+        return [self.head, *(table.gather() for table in self.tables)]
+
+    def spread(self) -> None:
+        """Write the sparse gradients, scaled by now, to their rows."""
+        for table in self.tables:
+            table.spread()
+
+
+class _Table:
+    """A parameter with sparse gradients, and its dense gradient [V, H]: zero but for the last step's rows."""
+
+    def __init__(self, parameter: Tensor, gradient: Tensor):
+        self.parameter, self.gradient = parameter, gradient
+        self.rows = torch.empty(0, dtype=torch.int64, device=parameter.device)
+
+    def gather(self) -> Tensor:
+        self.gradient.index_fill_(0, self.rows, 0.0)
+        if self.parameter.grad is None:
+            self.rows, self.values = self.rows[:0], self.gradient[:0]
+        else:
+            found = self.parameter.grad.coalesce()
+            self.rows, self.values = found.indices()[0], found.values()
+        return self.values
+
+    def spread(self) -> None:
+        self.gradient.index_copy_(0, self.rows, self.values)
+
+
 class SoloAdamW:
-    """One student's AdamW: PyTorch's own, fused, with its gradient clipped by norm."""
+    """One student's AdamW: PyTorch's own, fused, with its gradient clipped by norm.
+
+    A parameter that has no gradient at the first step is never touched; from then on, no gradient is a
+    gradient of zero. Parameters become views of a common tensor at the first step.
+    """
 
     def __init__(
         self, decaying: Sequence[Tensor], plain: Sequence[Tensor], weight_decay: float, max_norm: float
     ):
         self.parameters = [*decaying, *plain]
         self.max_norm = max_norm
-        groups = [
-            {"params": list(decaying), "weight_decay": weight_decay},
-            {"params": list(plain), "weight_decay": 0.0},
-        ]
+        self.groups = [(list(decaying), weight_decay), (list(plain), 0.0)]
+        self.flats: list[_Flat] = []
+
+    def _lay_out(self) -> None:
+        groups = []
+        for parameters, weight_decay in self.groups:
+            reached = [p for p in parameters if p.grad is not None]
+            if reached:
+                self.flats.append(_Flat(reached))
+                groups.append({"params": [self.flats[-1].tensor], "weight_decay": weight_decay})
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=BETAS, eps=EPSILON, fused=True)
 
+    @torch.no_grad()
     def step(self, rates: Sequence[float]) -> None:
         """One update at the one learning rate."""
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        if not self.flats:
+            self._lay_out()
+        gradients = [gradient for flat in self.flats for gradient in flat.gather()]
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
         # A product by 1 passes over all gradients; on a GPU it is cheaper than to wait for the comparison.
         if norm.is_cuda or not norm + 1e-6 <= self.max_norm:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.max_norm, norm, foreach=True)
+            torch._foreach_mul_(gradients, (self.max_norm / (norm + 1e-6)).clamp(max=1.0))
+        for flat in self.flats:
+            flat.spread()
         for group in self.optimizer.param_groups:
             group["lr"] = rates[0]
         self.optimizer.step()
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        self.optimizer.zero_grad()
+        for parameter in self.parameters:
+            parameter.grad = None
 
 
 def gradient_norms(parameters: Sequence[Stacked], members: int) -> Tensor:

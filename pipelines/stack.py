@@ -37,6 +37,8 @@ class StackedStudents:
         self.module = students[0]
         self.buffers: dict[str, Tensor] = {}
         if self.count == 1:
+            # On a CPU most of a dense gradient's cost is to write the zeros of words that do not occur.
+            self.module.model.get_input_embeddings().sparse = device.type == "cpu"
             self.parameters: dict[str, Tensor] = dict(self.module.named_parameters())
             return
         parameters, buffers = stack_module_state(cast(Any, students))
@@ -133,6 +135,7 @@ class StackedStudents:
     def student(self, member: int) -> PreTrainedModel:
         """One student as an ordinary model on the CPU."""
         module = copy.deepcopy(self.module).cpu().eval()
+        module.model.get_input_embeddings().sparse = False
         if self.stacked:
             with torch.no_grad():
                 for name, parameter in module.named_parameters():

@@ -23,7 +23,7 @@ from distiller.spaces.intermediate import Emd, Intermediate, MiAlpha, NoIntermed
 CRITIC_WIDTH = 128
 PROJECTION_DEVIATION = 0.02
 
-PairLoss = Callable[[Tensor, Tensor, Tensor, dict[str, Tensor], Tensor], Tensor]
+PairLoss = Callable[[Tensor, Tensor, Tensor | None, dict[str, Tensor], Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,55 @@ class TermGroup:
             teacher_hidden: by (layer, representation), [S, B, H] or [S, B, T, H].
             member_stream: the stream of each of the K members.
         """
-        pooled = self.kind.representation != "tokens"
         streams = [member_stream[m] for m in self.members]
         shared = len(set(streams)) == 1
         mask = student_mask[streams[0]] if shared else student_mask[streams]
         said = [teacher_hidden[t, self.kind.representation] for _, t in self.pairs]
         teacher = [states[streams[0]] if shared else states[streams] for states in said]
+        if len(self.members) == 1:
+            costs = self._solo_costs([h[self.members[0]] for h in student_hidden], mask, teacher)
+        else:
+            costs = self._stacked_costs(student_hidden, mask, teacher, shared)
+        weights, self.state = pair_weights(self.kind.mapping, costs, self.state, self.temperature)
+        return self.weight * (weights * costs).sum(-1)
+
+    def _solo_costs(
+        self, student_hidden: Sequence[Tensor], mask: Tensor, teacher: Sequence[Tensor]
+    ) -> Tensor:
+        """[1, P] without stacks, vmap and padding, which only cost where there is one student.
+
+        Args:
+            student_hidden: embeddings first, each [B, T, Hs].
+            mask: [B, T].
+            teacher: for each pair, [B, H] or [B, T, H].
+        """
+        tokenwise = self.kind.representation == "tokens"
+        seen = mask if tokenwise else None
+        # Tokens end to end. On a GPU, to find the real ones would wait for the device at every step.
+        packs = tokenwise and not mask.is_cuda
+        real = mask.flatten().nonzero().squeeze(-1) if packs and not bool(mask.all()) else None
+
+        def packed(states: Tensor) -> Tensor:
+            if not packs:
+                return states
+            flat = states.flatten(0, 1)
+            return flat if real is None else flat.index_select(0, real)
+
+        costs = []
+        for number, (layer, _) in enumerate(self.pairs):
+            hidden = student_hidden[layer].to(self.weight.dtype)
+            own = packed(reduce_representation(hidden, mask, self.kind.representation))
+            learned = {name: value[0, number] for name, value in self.parameters.items()}
+            costs.append(
+                self.loss(own, packed(teacher[number]), None if packs else seen, learned, self.alpha[0])
+            )
+        return torch.stack(costs)[None]
+
+    def _stacked_costs(
+        self, student_hidden: Sequence[Tensor], mask: Tensor, teacher: Sequence[Tensor], shared: bool
+    ) -> Tensor:
+        """[G, P]: student [K, B, T, Hs]; mask [B, T] and teacher [B, …] where `shared`, else [G, B, …]."""
+        given = None if shared else 0
 
         def reduce(hidden: Tensor, seen: Tensor) -> Tensor:
             return reduce_representation(hidden, seen, self.kind.representation)
@@ -133,39 +176,13 @@ class TermGroup:
         for layer, _ in self.pairs:
             hidden = student_hidden[layer]
             hidden = (hidden if everyone else hidden[self.members]).to(self.weight.dtype)
-            if len(self.members) == 1:
-                reduced.append(reduce(hidden[0], mask if shared else mask[0])[None])
-            else:
-                reduced.append(vmap(reduce, (0, None if shared else 0))(hidden, mask))
-        seen = torch.ones_like(mask[..., 0]) if pooled else mask
-        costs = self._costs(reduced, teacher, seen, shared)
-        weights, self.state = pair_weights(self.kind.mapping, costs, self.state, self.temperature)
-        return self.weight * (weights * costs).sum(-1)
-
-    def _costs(
-        self, student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tensor, shared: bool
-    ) -> Tensor:
-        """[G, P] of P pairs: student [G, B, …], teacher [B, …] or [G, B, …]; mask [B, …] or [G, B, …]."""
-        if len(self.members) == 1:
-            # One student takes the plain path: stacks, and vmap over a member axis of one, only cost.
-            return torch.stack(
-                [
-                    self.loss(
-                        student[p][0],
-                        teacher[p] if shared else teacher[p][0],
-                        mask if shared else mask[0],
-                        {n: v[0, p] for n, v in self.parameters.items()},
-                        self.alpha[0],
-                    )
-                    for p in range(len(self.pairs))
-                ]
-            )[None]
+            reduced.append(vmap(reduce, (0, given))(hidden, mask))
+        seen = mask if self.kind.representation == "tokens" else torch.ones_like(mask[..., 0])
         over_pairs = vmap(self.loss, (0, 0, None, 0, None))
-        given = None if shared else 0
         costs: Tensor = vmap(over_pairs, (0, given, given, 0, 0))(
-            torch.stack(list(student), 1),
+            torch.stack(reduced, 1),
             torch.stack(list(teacher), 0 if shared else 1),
-            mask,
+            seen,
             self.parameters,
             self.alpha,
         )
@@ -225,7 +242,7 @@ def _distance(kind: TermKind) -> PairLoss:
     objective = OBJECTIVES[kind.objective]
 
     def loss(
-        student: Tensor, teacher: Tensor, mask: Tensor, parameters: dict[str, Tensor], alpha: Tensor
+        student: Tensor, teacher: Tensor, mask: Tensor | None, parameters: dict[str, Tensor], alpha: Tensor
     ) -> Tensor:
         if kind.projected:
             student = F.linear(student, parameters["weight"], parameters["bias"])
@@ -235,6 +252,6 @@ def _distance(kind: TermKind) -> PairLoss:
 
 
 def _mutual_information(
-    student: Tensor, teacher: Tensor, mask: Tensor, parameters: dict[str, Tensor], alpha: Tensor
+    student: Tensor, teacher: Tensor, mask: Tensor | None, parameters: dict[str, Tensor], alpha: Tensor
 ) -> Tensor:
     return mi_alpha_loss(student, teacher.to(student.dtype), parameters, alpha)

@@ -140,15 +140,15 @@ def bare_step(material: Material, steps: int) -> Timed:
     choice = CONFIG.student
     student = build_model(choice, teacher, task, material.word_table(choice, 0), vocabulary, 0).train()
     optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, fused=True)
-    by_length = np.argsort(tokens.lengths, kind="stable")
-    groups = [by_length[i : i + BATCH] for i in range(0, len(by_length) - BATCH, BATCH)]
-    equal = [g for g in groups if np.ptp(tokens.lengths[g]) == 0]
+    rng = np.random.default_rng(0)
+    lengths = tokens.lengths
+    # Equally long rows, lengths as frequent as in the pool.
+    drawn = [rng.choice(np.flatnonzero(lengths == rng.choice(lengths)), BATCH) for _ in range(steps)]
     new = tokens.remapped(vocabulary.new_ids)
     labels = torch.randint(task.outputs, (BATCH,), generator=torch.Generator().manual_seed(0))
-    order = np.random.default_rng(0).permutation(len(equal))
     started = time.perf_counter()
-    for step in range(steps):
-        batch = new.padded(equal[order[step % len(order)]], 0)
+    for rows in drawn:
+        batch = new.padded(rows, 0)
         loss = F.cross_entropy(forward(student, batch.ids, batch.types, batch.mask).logits, labels)
         optimizer.zero_grad()
         loss.backward()

@@ -41,6 +41,7 @@ def test_equals_torch_on_real_tokens(name: str, seed: int, lengths: list[int]) -
 def test_pooled_vectors_are_tokens_of_length_one(name: str) -> None:
     student, teacher = vectors(0, 7, 4), vectors(1, 7, 4)
     pooled = OBJECTIVES[name](student, teacher, torch.ones(7))
+    torch.testing.assert_close(pooled, OBJECTIVES[name](student, teacher, None))
     torch.testing.assert_close(pooled, independent(name, student, teacher))
     torch.testing.assert_close(pooled, OBJECTIVES[name](student[:, None], teacher[:, None], torch.ones(7, 1)))
 

@@ -113,6 +113,33 @@ def test_solo_is_torch_with_clipping() -> None:
         assert torch.allclose(own[name].detach(), expected, atol=1e-12), name
 
 
+@pytest.mark.parametrize("most", [1e-3, 1e9])
+def test_sparse_gradients_equal_dense_ones(most: float) -> None:
+    """Also where a word occurs twice, where words come and go, and where no word comes at all."""
+    generator = torch.Generator().manual_seed(0)
+    table, head = torch.randn(7, 5, generator=generator), torch.randn(3, 5, generator=generator)
+    ended = []
+    for sparse in (True, False):
+        words, linear = nn.Parameter(table.double()), nn.Parameter(head.double())
+        ours = SoloAdamW([words, linear], [], 0.1, most)
+        theirs = torch.optim.AdamW([words, linear], lr=3e-2, weight_decay=0.1)
+        for ids in ([3, 1, 3], [0, 4], None, [4, 4], [2]):
+            theirs.zero_grad()
+            loss = linear.square().sum()
+            if ids is not None:
+                picked = nn.functional.embedding(torch.tensor(ids), words, sparse=sparse)
+                loss = loss + (picked @ linear.T).square().sum()
+            loss.backward()
+            if sparse:
+                ours.step([3e-2])
+                continue
+            words.grad = torch.zeros_like(words) if words.grad is None else words.grad
+            nn.utils.clip_grad_norm_([words, linear], most)
+            theirs.step()
+        ended.append((words.detach(), linear.detach()))
+    torch.testing.assert_close(*ended, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.25, 1.0])
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 def test_learning_rates(schedule: str, warmup: float) -> None:

@@ -38,7 +38,7 @@ class StackedStudents:
         self.buffers: dict[str, Tensor] = {}
         if self.count == 1:
             # On a CPU most of a dense gradient's cost is to write the zeros of words that do not occur.
-            self.module.model.get_input_embeddings().sparse = device.type == "cpu"
+            _set_sparse(self.module, device.type == "cpu")
             self.parameters: dict[str, Tensor] = dict(self.module.named_parameters())
             return
         parameters, buffers = stack_module_state(cast(Any, students))
@@ -135,7 +135,7 @@ class StackedStudents:
     def student(self, member: int) -> PreTrainedModel:
         """One student as an ordinary model on the CPU."""
         module = copy.deepcopy(self.module).cpu().eval()
-        module.model.get_input_embeddings().sparse = False
+        _set_sparse(module, False)
         if self.stacked:
             with torch.no_grad():
                 for name, parameter in module.named_parameters():
@@ -146,3 +146,7 @@ class StackedStudents:
     def stacked(self) -> bool:
         """Whether parameters have the member axis."""
         return hasattr(self, "skeleton")
+
+
+def _set_sparse(student: Student, sparse: bool) -> None:
+    cast(Any, student.model.get_input_embeddings()).sparse = sparse

@@ -199,6 +199,13 @@ def build_model(
     return model
 
 
+def untrained(choice: StudentChoice, teacher: PretrainedConfig) -> PreTrainedModel:
+    """A student of the right shape and nothing else, to measure; whatever the task, it has one output."""
+    task = Task(kind="regression", labels=(), metric="pearson", outputs=1, pair=False)
+    built = AutoModelForSequenceClassification.from_config(student_config(choice, teacher, task))  # type: ignore[no-untyped-call]
+    return cast(PreTrainedModel, built.float().eval())
+
+
 def set_words(model: PreTrainedModel, table: Tensor, pad_id: int | None) -> None:
     """Give a model the word embeddings `table` [V, width], with padding at `pad_id`."""
     # No padding_idx, which vmap does not heed: only mixtures can see padding, and there it may learn.

@@ -36,6 +36,28 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """A dataset and one of its teachers that one worker makes ready.
+
+    Attributes:
+        alone: nothing else runs until this worker has said so: the moment to measure latencies.
+    """
+
+    dataset: str
+    teacher: str
+    alone: bool
+
+    def to_json(self) -> str:
+        """The preparation as text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Preparation:
+        """The preparation that `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
 class Assignment:
     """Trials of one dataset, seed and role that one worker runs together.
 

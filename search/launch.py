@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,10 +16,10 @@ from distiller.results.leaderboard import leaderboard
 from distiller.results.schema import ROLES
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
-from distiller.search.assignment import Assignment, Launch, Outcome, Task
+from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
 from distiller.search.frozen import check_same, freeze, is_over, mark_over
 from distiller.search.plan import cache_from, planned_space
-from distiller.search.prepare import Prepared, check_inputs, prepare_all
+from distiller.search.prepare import Prepared, check_inputs, pairs_of, record_dataset
 from distiller.search.progress import Progress
 from distiller.search.samplers import make_sampler
 from distiller.search.searcher import AssignmentSearcher, RungScheduler
@@ -38,7 +38,6 @@ class Running:
     store: Store
     console: Console
     seconds: dict[str, float] = field(default_factory=dict)
-    prepared: list[Prepared] = field(default_factory=list)
 
     @property
     def sweep(self) -> SweepConfig:
@@ -81,52 +80,44 @@ def launch_sweep(reference: str, store_url: str, address: str | None, console: C
         check_fits(sweep.resources)
         check_inputs(sweep, base)
     freeze(store, sweep, text, base)
-    with ray_session(address):
-        prepare_phase(running)
-        trial_phase(running)
+    with ExitStack() as stack:
+        with running.phase("start Ray"):
+            stack.enter_context(ray_session(address))
+        train(running)
     mark_over(store, sweep.name)
     return running
 
 
-def prepare_phase(running: Running) -> None:
-    """Teachers and their outputs."""
-    with running.phase("prepare teachers and their outputs"):
-        pairs = []
-        for dataset in running.sweep.datasets:
-            teachers = {str(p["checkpoint"]) for p in running.space(dataset).points("teacher")}
-            pairs += [(dataset, teacher) for teacher in sorted(teachers)]
-        running.prepared = prepare_all(running.launch, pairs)
-        for one in running.prepared:
-            for note in one.notes:
-                running.console.print(f"  {note}", style="dim", highlight=False)
-            score = one.row["teacher_score"]
-            running.console.print(
-                f"  {one.dataset}: teacher {one.teacher} has {one.row['metric']} {score:.4f} on validation"
-            )
-
-
-def trial_phase(running: Running) -> None:
-    """All trials of all datasets in one run of Ray Tune, so that workers start once."""
+def train(running: Running) -> None:
+    """Teachers and their outputs, then all trials: one run of Ray Tune, so that workers start once."""
     sweep, store = running.sweep, running.store
     halving = sweep.search.scheduler
     scheduler = RungScheduler(store, sweep.rungs(), halving.reduction if halving else 2)
     progress = Progress(running.console, "trials")
-    agendas = [
-        make_agenda(running, number, dataset, scheduler, progress)
-        for number, dataset in enumerate(sweep.datasets)
+    progress.prepare(sweep.datasets)
+    preparations = [
+        Preparation(dataset, teacher, alone=number == 0)
+        for number, (dataset, teacher) in enumerate(pairs_of(sweep))
     ]
-    with running.phase("trials: no-teacher references, search, finalists, baselines"):
-        searcher = AssignmentSearcher(running.launch, store, progress, agendas, scheduler.errors)
-        if not searcher.finished:
-            run_trials(running.launch, searcher, scheduler)
+
+    def agenda_of(dataset: str, prepared: list[Prepared]) -> Agenda:
+        record_dataset(running.launch, prepared[0])
+        return make_agenda(running, prepared[0], scheduler, progress)
+
+    phases = ("teachers and their outputs", "trials: no-teacher references, search, finalists, baselines")
+    running.console.print(f"[bold]{phases[0]}; {phases[1]}[/bold]")
+    started = time.perf_counter()
+    searcher = AssignmentSearcher(running.launch, store, progress, preparations, agenda_of, scheduler.errors)
+    run_trials(running.launch, searcher, scheduler)
+    assert searcher.prepared_at is not None
+    running.seconds[phases[0]] = searcher.prepared_at - started
+    running.seconds[phases[1]] = time.perf_counter() - searcher.prepared_at
 
 
-def make_agenda(
-    running: Running, number: int, dataset: str, scheduler: RungScheduler, progress: Progress
-) -> Agenda:
+def make_agenda(running: Running, prepared: Prepared, scheduler: RungScheduler, progress: Progress) -> Agenda:
     """A dataset's trials, less those that earlier launches finished."""
-    sweep, store = running.sweep, running.store
-    agenda_of = Trials(running, dataset)
+    sweep, store, dataset = running.sweep, running.store, prepared.dataset
+    trials = Trials(running, prepared)
     earlier = past_outcomes(store, sweep.name, dataset)
     for outcome in earlier["search"]:
         scheduler.learn(dataset, outcome)
@@ -136,24 +127,24 @@ def make_agenda(
         if row["role"] == "search" and row["dataset"] == dataset
     ]
     proposals = Proposals(
-        make_sampler(running.space(dataset), sweep.search, number),
-        agenda_of.search,
+        make_sampler(running.space(dataset), sweep.search, list(sweep.datasets).index(dataset)),
+        trials.search,
         sweep.search.trials,
         sweep.search.cohort,
         earlier["search"],
         begun,
         lambda fewer, why: progress.shorten(dataset, fewer, why),
     )
-    progress.expect(dataset, agenda_of.expected(), earlier)
+    progress.expect(dataset, trials.expected(), earlier)
     done = {
         (key.config_id, key.seed, key.role) for key in store.finished(sweep.name) if key.dataset == dataset
     }
     return Agenda(
         dataset,
-        agenda_of.references,
+        trials.references,
         proposals,
-        agenda_of.finalists,
-        agenda_of.baselines,
+        trials.finalists,
+        trials.baselines,
         lambda a: (a.tasks[0].config.config_id, a.seed, a.role) in done,
     )
 
@@ -163,7 +154,12 @@ class Trials:
     """What a dataset's steps consist of."""
 
     running: Running
-    dataset: str
+    prepared: Prepared
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's name."""
+        return self.prepared.dataset
 
     def expected(self) -> int:
         """How many trials all steps have, as far as that is known beforehand."""
@@ -175,7 +171,7 @@ class Trials:
     def references(self) -> list[Assignment]:
         """Each architecture without a teacher, at the middle of the optimization's priors: what to beat."""
         sweep = self.running.sweep
-        prepared = next(p for p in self.running.prepared if p.dataset == self.dataset)
+        prepared = self.prepared
         middle = next(iter(self.running.space(self.dataset).points("optimization")))
         assignments = []
         for student in prepared.architectures.values():

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+import json
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import ray
-import torch
-from torch import nn
+from transformers import AutoConfig, PretrainedConfig
 
-from distiller.pipelines.checkpoint import located
+from distiller.pipelines.checkpoint import from_pretrained, located
 from distiller.pipelines.cost import latency_ms
 from distiller.pipelines.data import load_dataset
 from distiller.pipelines.streams import views_of
-from distiller.pipelines.student import architecture, build_model
+from distiller.pipelines.student import architecture, untrained
 from distiller.results.store import Store
-from distiller.search.assignment import Launch
+from distiller.search.assignment import Launch, Preparation
+from distiller.search.materials import Notes, material_for, worker_device
 from distiller.search.plan import planned_space
-from distiller.search.session import concurrency
-from distiller.search.worker import Notes, material_for
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.space import Space
@@ -43,21 +40,48 @@ class Prepared:
     architectures: dict[str, Student]
     notes: list[str]
 
+    @property
+    def said(self) -> str:
+        """How well the teacher does, in a line."""
+        score = self.row["teacher_score"]
+        return f"{self.dataset}: teacher {self.teacher} has {self.row['metric']} {score:.4f} on validation"
 
-def prepare(launch: Launch, dataset: str, teacher: str, threads: int) -> Prepared:
+    def to_json(self) -> str:
+        """As text, for the way back through Ray."""
+        students = {name: student.model_dump(mode="json") for name, student in self.architectures.items()}
+        return json.dumps({**vars(self), "architectures": students})
+
+    @classmethod
+    def from_json(cls, text: str) -> Prepared:
+        """What `to_json` wrote."""
+        data = json.loads(text)
+        data["architectures"] = {
+            name: PipelineConfig.model_validate({"student": student}).student
+            for name, student in data["architectures"].items()
+        }
+        return cls(**data)
+
+
+def pairs_of(sweep: SweepConfig) -> list[tuple[str, str]]:
+    """Every dataset with each of its teachers, in order."""
+    pairs = []
+    for dataset in sweep.datasets:
+        space, _ = planned_space(sweep, dataset)
+        teachers = {str(point["checkpoint"]) for point in space.points("teacher")}
+        pairs += [(dataset, teacher) for teacher in sorted(teachers)]
+    return pairs
+
+
+def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
     """Runs in a worker: load, fine-tune the teacher if asked, fill the cache for every view of the space."""
-    torch.set_num_threads(threads)
     notes = Notes()
-    logging.getLogger("distiller").addHandler(notes)
-    try:
+    with notes.taken():
         material = material_for(launch, dataset, teacher)
         space, removed = planned_space(launch.sweep, dataset, material.teacher.layers)
         for written in space.points("augmentation"):
             config = PipelineConfig.model_validate({"augmentation": written})
             for view in views_of(config.augmentation):
                 material.outputs(view)
-    finally:
-        logging.getLogger("distiller").removeHandler(notes)
     data, task = material.dataset, material.dataset.task
     teacher_scores, majority = material.teacher_scores, material.majority_scores
     row = {
@@ -81,7 +105,18 @@ def prepare(launch: Launch, dataset: str, teacher: str, threads: int) -> Prepare
     return Prepared(dataset, teacher, material.teacher.layers, row, found, [*removed, *said])
 
 
-def architectures(space: Space, teacher: Any) -> dict[str, Student]:
+def answer(launch: Launch, preparation: Preparation) -> dict[str, Any]:
+    """Runs in a worker: what came of a preparation, or why nothing did, for the driver."""
+    try:
+        return {"prepared": prepare(launch, preparation.dataset, preparation.teacher).to_json(), "done": True}
+    except InputError as error:
+        return {"refused": str(error), "done": True}
+    except Exception as error:
+        said = f"preparing {preparation.dataset} with {preparation.teacher}: {type(error).__name__}: {error}"
+        return {"broke": said, "traceback": traceback.format_exc(), "done": True}
+
+
+def architectures(space: Space, teacher: PretrainedConfig) -> dict[str, Student]:
     """One student choice per architecture of the space, up to a limit; SVD starts before random ones."""
     points = [
         PipelineConfig.model_validate({"student": written}).student
@@ -95,15 +130,21 @@ def architectures(space: Space, teacher: Any) -> dict[str, Student]:
     return found
 
 
-def measure_latencies(launch: Launch, prepared: Prepared) -> None:
-    """Runs in a worker while nothing else does: the latency of each architecture, kept on the node."""
-    torch.set_num_threads(max(1, int(launch.sweep.resources.cpus)))
-    material = material_for(launch, prepared.dataset, prepared.teacher)
-    for name, student in prepared.architectures.items():
-        table = material.word_table(student, 0)
-        model = build_model(student, material.teacher.model, material.dataset.task, table, None, 0)
-        cast(nn.Module, model).to(material.device)
-        latency_ms(model, name, Path(launch.sweep.cache.path).expanduser())
+def measure_latencies(launch: Launch) -> None:
+    """Runs in the first worker while nothing else does: each architecture's latency, kept on its node.
+
+    Raises:
+        InputError: a teacher that cannot be read.
+    """
+    cache = Path(launch.sweep.cache.path)
+    for dataset, name in pairs_of(launch.sweep):
+        teacher, place = launch.sweep.teachers[name], f"teachers.{name}.model"
+        source = located(teacher.model, Path(launch.base), place)
+        config = from_pretrained(AutoConfig, source, teacher.revision, place)
+        space, _ = planned_space(launch.sweep, dataset, int(config.num_hidden_layers))
+        for known, student in architectures(space, config).items():
+            model = untrained(student, config)
+            latency_ms(cast(Any, model).to(worker_device()), known, cache)
 
 
 def check_inputs(sweep: SweepConfig, base: Path) -> None:
@@ -118,52 +159,19 @@ def check_inputs(sweep: SweepConfig, base: Path) -> None:
         load_dataset(name, dataset, base)
 
 
-def cpus_of_tasks(tasks: int, slots: int, cpus: float) -> list[float]:
-    """Cores of each of `tasks` tasks that run `slots` at a time: those left for the end share all of them."""
-    late = tasks % slots
-    return [cpus] * (tasks - late) + [cpus * (slots // late)] * late if late else [cpus] * tasks
-
-
-def prepare_all(launch: Launch, pairs: Sequence[tuple[str, str]]) -> list[Prepared]:
-    """Prepare every (dataset, teacher), side by side, and write the rows of the `datasets` table.
+def record_dataset(launch: Launch, prepared: Prepared) -> None:
+    """Write the row of the `datasets` table.
 
     Raises:
-        InputError: what a worker found wrong with a dataset or a teacher, or rows that changed since the
-            sweep's first trial.
+        InputError: the dataset's rows changed since the sweep's first trial.
     """
-    resources = launch.sweep.resources
-    options: dict[str, Any] = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_retries": 2}
-    remote_prepare = ray.remote(**options)(prepare)
-    remote_measure = ray.remote(**options)(measure_latencies)
-    cpus = cpus_of_tasks(len(pairs), concurrency(resources), resources.cpus)
-    try:
-        prepared: list[Prepared] = ray.get(
-            [
-                remote_prepare.options(num_cpus=share).remote(launch, *pair, max(1, int(share)))
-                for pair, share in zip(pairs, cpus, strict=True)
-            ]
+    store, sweep = Store.open(launch.store), launch.sweep.name
+    before = {row["dataset"]: row["fingerprint"] for row in store.read("datasets", sweep).to_pylist()}
+    begun = any(row["dataset"] == prepared.dataset for row in store.read("attempts", sweep).to_pylist())
+    row = prepared.row
+    if begun and before.get(prepared.dataset, row["fingerprint"]) != row["fingerprint"]:
+        raise InputError(
+            f"datasets.{prepared.dataset}: its rows changed since sweep {sweep!r} was launched; "
+            "restore them or give the sweep another name"
         )
-        by_teacher = {p.teacher: p for p in reversed(prepared)}
-        for one in by_teacher.values():
-            ray.get(remote_measure.remote(launch, one))
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, InputError):
-            raise InputError(str(error.cause)) from None
-        raise
-    store = Store.open(launch.store)
-    first_teacher: dict[str, Prepared] = {}
-    for one in prepared:
-        first_teacher.setdefault(one.dataset, one)
-    begun = store.read("attempts", launch.sweep.name).num_rows > 0
-    before = {
-        row["dataset"]: row["fingerprint"] for row in store.read("datasets", launch.sweep.name).to_pylist()
-    }
-    for one in first_teacher.values():
-        if begun and before.get(one.dataset, one.row["fingerprint"]) != one.row["fingerprint"]:
-            raise InputError(
-                f"datasets.{one.dataset}: its rows changed since sweep {launch.sweep.name!r} was launched; "
-                "restore them or give the sweep another name"
-            )
-    for one in first_teacher.values():
-        store.write_dataset(one.row)
-    return prepared
+    store.write_dataset(row)

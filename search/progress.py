@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -20,8 +20,9 @@ QUIET_SECONDS = 10.0
 
 @dataclass
 class Counts:
-    """How the trials of one dataset stand."""
+    """How the trials of one dataset stand; while it is `preparing`, nobody knows how many there will be."""
 
+    preparing: bool = False
     total: int = 0
     running: int = 0
     completed: int = 0
@@ -44,15 +45,27 @@ class Progress:
     datasets: dict[str, Counts] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
+    began_trials: float | None = None
     fresh: int = 0
     last_line: float = 0.0
     live: Live | None = None
+
+    def prepare(self, datasets: Iterable[str]) -> None:
+        """These datasets come first to the workers' hands, before their trials."""
+        self.datasets.update({dataset: Counts(preparing=True) for dataset in datasets})
+
+    def prepared(self, dataset: str, notes: Sequence[str], said: str) -> None:
+        """A dataset is ready with one teacher."""
+        for note in notes:
+            self.console.print(f"  {note}", style="dim", highlight=False)
+        self.console.print(f"  {said}", highlight=False)
 
     def expect(
         self, dataset: str, total: int, earlier: Mapping[str, Sequence[Outcome]] | None = None
     ) -> None:
         """`total` trials of a dataset, those that an `earlier` launch finished (by role) included."""
         counts = self.datasets.setdefault(dataset, Counts())
+        counts.preparing = False
         counts.total += total
         for role, outcomes in (earlier or {}).items():
             for outcome in outcomes:
@@ -65,6 +78,8 @@ class Progress:
 
     def started(self, assignment: Assignment) -> None:
         """A worker took an assignment."""
+        if not self.began_trials:
+            self.began_trials = time.monotonic()
         self.datasets[assignment.dataset].running += len(assignment.tasks)
         self._refresh()
 
@@ -94,9 +109,11 @@ class Progress:
         counts.best = score if counts.best is None else max(counts.best, score)
 
     def seconds_left(self) -> float | None:
-        """At the pace so far; None before the first trial ended."""
+        """At the pace so far; None before the first trial ended, or while a dataset is being prepared."""
+        if not self.fresh or self.began_trials is None or any(c.preparing for c in self.datasets.values()):
+            return None
         left = sum(max(0, c.total - c.done) for c in self.datasets.values())
-        return left * (time.monotonic() - self.began) / self.fresh if self.fresh else None
+        return left * (time.monotonic() - self.began_trials) / self.fresh
 
     def render(self) -> RenderableType:
         """The live table."""
@@ -106,7 +123,8 @@ class Progress:
         for name, c in self.datasets.items():
             failed = Text(str(c.failed), style="red" if c.failed else "")
             best = "-" if c.best is None else f"{c.best:.4f}"
-            table.add_row(name, f"{c.done}/{c.total}", str(c.running), str(c.stopped), failed, best)
+            done = "preparing" if c.preparing else f"{c.done}/{c.total}"
+            table.add_row(name, done, str(c.running), str(c.stopped), failed, best)
         left = self.seconds_left()
         return Group(
             table, Text("time left: " + ("unknown yet" if left is None else f"about {_clock(left)}"))
@@ -115,7 +133,9 @@ class Progress:
     def line(self) -> str:
         """The same on one line."""
         parts = [
-            f"{name} {c.done}/{c.total}" + (f" best {c.best:.4f}" if c.best is not None else "")
+            f"{name} preparing"
+            if c.preparing
+            else f"{name} {c.done}/{c.total}" + (f" best {c.best:.4f}" if c.best is not None else "")
             for name, c in self.datasets.items()
         ]
         running = sum(c.running for c in self.datasets.values())

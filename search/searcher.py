@@ -1,9 +1,10 @@
-"""Our side of Ray Tune: a Searcher that hands out assignments, and ASHA per dataset."""
+"""Our side of Ray Tune: a Searcher that hands out preparations and assignments, and ASHA per dataset."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,39 +14,75 @@ from ray.tune.search import Searcher
 
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda
-from distiller.search.assignment import Assignment, Launch, Outcome, outcomes_from_json
+from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, outcomes_from_json
+from distiller.search.prepare import Prepared
 from distiller.search.progress import Progress
 from distiller.search.rows import identity, now, space_columns, trial_row
 from distiller.search.worker import revived
+from distiller.spaces.errors import InputError
+
+AgendaOf = Callable[[str, list[Prepared]], Agenda]
 
 
 class AssignmentSearcher(Searcher):
-    """Hands out what the datasets' agendas have, dataset after dataset, so that workers stay warm."""
+    """Hands out preparations, then what the datasets' agendas have, dataset after dataset.
+
+    A dataset's trials begin when it is prepared, while others still are: no worker waits.
+
+    Attributes:
+        problem: why the launch cannot go on, once something is wrong with a preparation.
+        prepared_at: `time.perf_counter()` when the last preparation had ended.
+    """
 
     def __init__(
         self,
         launch: Launch,
         store: Store,
         progress: Progress,
-        agendas: Sequence[Agenda],
+        preparations: Sequence[Preparation],
+        agenda_of: AgendaOf,
         errors: Mapping[str, Exception],
     ):
-        """`errors`: by Ray trial, what the scheduler heard of assignments that Ray gave up."""
+        """`agenda_of` is asked for a dataset's trials when all its preparations, in order, have ended.
+
+        `errors`: by Ray trial, what the scheduler heard of assignments that Ray gave up.
+        """
         super().__init__(metric="score", mode="max")
         self.errors = errors
         self.launch, self.store, self.progress = launch, store, progress
-        self.agendas = {agenda.dataset: agenda for agenda in agendas}
+        self.agenda_of = agenda_of
+        self.waiting = list(preparations)
+        self.alone = False
+        self.preparing: dict[str, Preparation] = {}
+        self.prepared: dict[str, list[Prepared | None]] = {}
+        for preparation in preparations:
+            self.prepared.setdefault(preparation.dataset, []).append(None)
+        self.places = {
+            preparation: sum(p.dataset == preparation.dataset for p in preparations[:number])
+            for number, preparation in enumerate(preparations)
+        }
+        self.prepared_at: float | None = None
+        self.problem: Exception | None = None
+        self.agendas: dict[str, Agenda] = {}
         self.running: dict[str, Assignment] = {}
 
     @property
     def finished(self) -> bool:
         """Whether every trial ended."""
-        return all(agenda.finished for agenda in self.agendas.values())
+        ready = len(self.agendas) == len(self.prepared)
+        return ready and all(agenda.finished for agenda in self.agendas.values())
 
     def suggest(self, trial_id: str) -> Any:
-        """The next assignment; None where trials in progress decide what comes next."""
-        for agenda in self.agendas.values():
-            assignment = agenda.next()
+        """The next preparation or assignment; None where what is in progress decides what comes next."""
+        if self.alone or self.problem is not None:
+            return None
+        if self.waiting:
+            preparation = self.waiting.pop(0)
+            self.preparing[trial_id] = preparation
+            self.alone = preparation.alone
+            return {"preparation": preparation.to_json()}
+        for dataset in self.prepared:
+            assignment = self.agendas[dataset].next() if dataset in self.agendas else None
             if assignment is not None:
                 self.running[trial_id] = assignment
                 self.progress.started(assignment)
@@ -54,8 +91,10 @@ class AssignmentSearcher(Searcher):
         return finished if self.finished else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """A rung was reached: show it."""
-        if not result.get("done"):
+        """A rung was reached: show it. A worker no longer needs to be alone: go on."""
+        if trial_id in self.preparing:
+            self.alone = False
+        elif not result.get("done"):
             for outcome in outcomes_from_json(result["outcomes"]):
                 self.progress.reached(self.running[trial_id], outcome)
 
@@ -63,7 +102,12 @@ class AssignmentSearcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """An assignment ended: its rows are written, its outcomes told to the sampler."""
+        preparation = self.preparing.pop(trial_id, None)
         assignment = self.running.pop(trial_id, None)
+        if self.problem is not None:  # the launch is being stopped: what was running is no one's failure
+            return
+        if preparation is not None:
+            self._prepared(preparation, {} if error or result is None else result, self.errors.get(trial_id))
         if assignment is None:
             return
         if error or result is None or "outcomes" not in result:
@@ -73,6 +117,26 @@ class AssignmentSearcher(Searcher):
         for outcome in outcomes:
             self.progress.ended(assignment, outcome)
             self.agendas[assignment.dataset].ended(assignment, outcome)
+
+    def _prepared(self, preparation: Preparation, result: dict[str, Any], error: Exception | None) -> None:
+        """A preparation ended: its dataset's trials can begin, or the launch cannot go on."""
+        self.alone = False
+        dataset = preparation.dataset
+        if "prepared" not in result:
+            self.problem = _problem_of(preparation, result, error)
+            return
+        said = self.prepared[dataset]
+        said[self.places[preparation]] = prepared = Prepared.from_json(result["prepared"])
+        self.progress.prepared(dataset, prepared.notes, prepared.said)
+        complete = [one for one in said if one is not None]
+        if len(complete) < len(said):
+            return
+        try:
+            self.agendas[dataset] = self.agenda_of(dataset, complete)
+        except InputError as wrong:
+            self.problem = wrong
+        if len(self.agendas) == len(self.prepared):
+            self.prepared_at = time.perf_counter()
 
     def _give_up(self, assignment: Assignment, error: Exception | None) -> list[Outcome]:
         """A worker died, or could not start, once too often: its trials failed, and the driver says so."""
@@ -100,6 +164,21 @@ class AssignmentSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Never called: Ray's own state is not resumed."""
         raise NotImplementedError("launch again instead: the store is the truth")
+
+
+def _problem_of(preparation: Preparation, result: dict[str, Any], error: Exception | None) -> Exception:
+    if "refused" in result:
+        return InputError(result["refused"])
+    if "broke" in result:
+        broke = RuntimeError(result["broke"])
+        broke.add_note(result["traceback"])
+        return broke
+    why = (
+        f"the worker process died ({error})"
+        if error
+        else "the worker process died (killed, or out of memory)"
+    )
+    return RuntimeError(f"preparing {preparation.dataset} with {preparation.teacher}: {why}")
 
 
 class RungScheduler(FIFOScheduler):
@@ -150,7 +229,8 @@ class RungScheduler(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """A trial starts."""
-        self._asha(_assigned(trial).dataset).on_trial_add(tune_controller, trial)
+        if "assignment" in trial.config:
+            self._asha(_assigned(trial).dataset).on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Go on, or stop here and now."""

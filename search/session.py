@@ -143,10 +143,25 @@ def git_commit() -> str | None:
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
 
 
+class _AtAProblem(tune.Stopper):
+    """Stops everything once the searcher has met a problem."""
+
+    def __init__(self, searcher: AssignmentSearcher):
+        self.searcher = searcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.searcher.problem is not None
+
+
 def run_trials(launch: Launch, searcher: AssignmentSearcher, scheduler: RungScheduler) -> None:
     """Run all that `searcher` hands out on Ray Tune.
 
     Raises:
+        InputError: what a worker found wrong with a dataset or a teacher.
+        RuntimeError: a dataset could not be prepared.
         KeyboardInterrupt: Ctrl-C; trials in progress were dropped and a relaunch starts them again.
     """
     resources = launch.sweep.resources
@@ -166,6 +181,7 @@ def run_trials(launch: Launch, searcher: AssignmentSearcher, scheduler: RungSche
                 ),
                 run_config=tune.RunConfig(
                     name="sweep",
+                    stop=_AtAProblem(searcher),
                     storage_path=scratch,
                     failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
@@ -175,5 +191,7 @@ def run_trials(launch: Launch, searcher: AssignmentSearcher, scheduler: RungSche
             ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    if searcher.problem is not None:
+        raise searcher.problem
     if not searcher.finished:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""The Ray Tune trainable: runs the trials of an assignment and writes their rows.
+"""The Ray Tune trainable: prepares datasets, runs the trials of assignments and writes their rows.
 
 One process serves many assignments (`reuse_actors`), and keeps datasets, teachers and their outputs warm.
 A trial that ends here (completed, failed, or dropped inside its cohort) is written here. A trial that
@@ -9,12 +9,9 @@ the row along with each report.
 from __future__ import annotations
 
 import json
-import logging
 import math
 import traceback
-from collections import OrderedDict
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -23,64 +20,25 @@ from ray import tune
 
 from distiller.pipelines.cohort import Member, Progress
 from distiller.pipelines.cost import device_name
-from distiller.pipelines.demand import Demand
 from distiller.pipelines.distill import Cohort, Distillation
-from distiller.pipelines.material import Material, prepare_material
 from distiller.pipelines.student import architecture
 from distiller.results.store import Store
-from distiller.search.assignment import Assignment, Launch, Outcome, Task, outcomes_to_json
-from distiller.search.plan import planned_space
+from distiller.search.assignment import (
+    Assignment,
+    Launch,
+    Outcome,
+    Preparation,
+    Task,
+    outcomes_to_json,
+)
+from distiller.search.materials import Notes, material_for, worker_device
+from distiller.search.prepare import answer, measure_latencies
 from distiller.search.rows import attempt_row, epoch_rows, now, result_columns, space_columns, trial_row
-
-WARM = 2
-"""Datasets that a process keeps ready."""
-
-_materials: OrderedDict[tuple[str, str, str], Material] = OrderedDict()
-
-
-class Notes(logging.Handler):
-    """Collects what the pipeline warns of, so that it reaches the row."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if text not in self.texts:
-            self.texts.append(text)
-
-
-def worker_device() -> torch.device:
-    """The GPU that Ray gave this process, else the CPU."""
-    return torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
-
-
-def material_for(launch: Launch, dataset: str, teacher: str) -> Material:
-    """A dataset with one of its teachers, kept for the next trial."""
-    key = (launch.sweep.name, dataset, teacher)
-    if key not in _materials:
-        sweep = launch.sweep
-        material = prepare_material(
-            dataset,
-            sweep.datasets[dataset],
-            teacher,
-            sweep.teachers[teacher],
-            sweep.cache,
-            Path(launch.base),
-            worker_device(),
-        )
-        space, _ = planned_space(sweep, dataset)
-        material.demand = Demand.of_space(space, material.teacher.layers)
-        _materials[key] = material
-        while len(_materials) > WARM:
-            _materials.popitem(last=False)
-    _materials.move_to_end(key)
-    return _materials[key]
+from distiller.spaces.errors import InputError
 
 
 class TrialRunner(tune.Trainable):
-    """Runs one assignment after another; `launch` is bound by `trainable_for`."""
+    """Runs one preparation or assignment after another; `launch` is bound by `trainable_for`."""
 
     launch: Launch
 
@@ -92,6 +50,11 @@ class TrialRunner(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start the next assignment in the same process."""
+        self.preparation: Preparation | None = None
+        if "preparation" in new_config:
+            self.preparation = Preparation.from_json(new_config["preparation"])
+            self.waits = self.preparation.alone
+            return True
         self.assignment = Assignment.from_json(new_config["assignment"])
         self.notes = Notes()
         self.work: Distillation | None = None
@@ -107,17 +70,27 @@ class TrialRunner(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """On to the next rung (or to the end, where trials are compared inside the cohort)."""
+        if self.preparation is not None:
+            return self._prepare(self.preparation)
         if not self.attempts:
             # Not in `setup`: where Ray has found a faster worker meanwhile, a slow one is set up and dropped.
             self.started_at = now()
             self.attempts = [self._record_attempt(task) for task in self.assignment.tasks]
-        logging.getLogger("distiller").addHandler(self.notes)
+        with self.notes.taken():
+            try:
+                return self._step()
+            except Exception as error:
+                return self._failed(error, traceback.format_exc())
+
+    def _prepare(self, preparation: Preparation) -> dict[str, Any]:
+        if not self.waits:
+            return answer(self.launch, preparation)
+        self.waits = False
         try:
-            return self._step()
-        except Exception as error:
-            return self._failed(error, traceback.format_exc())
-        finally:
-            logging.getLogger("distiller").removeHandler(self.notes)
+            measure_latencies(self.launch)
+        except InputError as error:
+            return {"refused": str(error), "done": True}
+        return {"waits": False, "done": False}
 
     def _step(self) -> dict[str, Any]:
         if self.work is None:

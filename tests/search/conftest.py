@@ -18,7 +18,7 @@ import pytest
 
 from distiller.results.store import Store
 from distiller.search import cli
-from distiller.search.assignment import Assignment, Launch, Task
+from distiller.search.assignment import Assignment, Launch, Preparation, Task
 from distiller.search.plan import cache_from, planned_space
 from distiller.search.worker import TrialRunner, trainable_for
 from distiller.spaces.sweep import parse_sweep
@@ -199,8 +199,16 @@ class Bench:
             tasks = [Task(config, "prior")]
         options = {"dataset": "animals", "role": "search", "seed": 0, **more}
         assignment = Assignment(tasks=tuple(tasks), rungs=rungs, **options)
+        return self._set_up(launch, {"assignment": assignment.to_json()})
+
+    def preparer(self, dataset: str, alone: bool = False) -> TrialRunner:
+        """A trainable that was told to prepare a dataset."""
+        return self._set_up(self.launch, {"preparation": Preparation(dataset, "bert", alone).to_json()})
+
+    @staticmethod
+    def _set_up(launch: Launch, config: dict[str, Any]) -> TrialRunner:
         runner = trainable_for(launch).__new__(trainable_for(launch))
-        runner.setup({"assignment": assignment.to_json()})
+        runner.setup(config)
         return runner
 
 

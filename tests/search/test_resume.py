@@ -61,7 +61,7 @@ def killed_worker(place, process):
 
 
 def wait_for_new(place, process, least):
-    """Until `least` trials have ended that began after this call: not those of a dead driver's last worker."""
+    """Until `least` trials have ended that began after this call: not those of a dead driver's worker."""
     since = now()
     place.wait_for(process, lambda: sum(row["started_at"] > since for row in place.rows()) >= least)
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import io
+import re
+from dataclasses import replace
 
+import pytest
 from ray.exceptions import RayTaskError
 from ray.tune.search import Searcher
 from rich.console import Console
 
 from distiller.search.agenda import Agenda, Proposals
-from distiller.search.assignment import Assignment, Outcome, Task, outcomes_to_json
+from distiller.search.assignment import Assignment, Outcome, Preparation, Task, outcomes_to_json
+from distiller.search.prepare import Prepared
 from distiller.search.progress import Progress
 from distiller.search.rows import attempt_row
 from distiller.search.searcher import AssignmentSearcher
+from distiller.spaces.errors import InputError
 from tests.search.trials import make, played
+
+PREPARED = Prepared("animals", "bert", 2, {"metric": "matthews", "teacher_score": 0.5}, {}, ["a note"])
 
 
 def searcher_of(bench, trials=2, errors=None):
@@ -24,11 +31,76 @@ def searcher_of(bench, trials=2, errors=None):
     progress.expect("animals", trials)
     proposals = Proposals(make(sampler="random"), search, trials, 1, [], [], lambda *said: None)
     agenda = Agenda("animals", list, proposals, list, list, lambda a: False)
-    return AssignmentSearcher(bench.launch, bench.store, progress, [agenda], errors or {})
+    preparations = [Preparation("animals", "bert", alone=True)]
+    searcher = AssignmentSearcher(
+        bench.launch, bench.store, progress, preparations, lambda *prepared: agenda, errors or {}
+    )
+    searcher.suggest("0")
+    searcher.on_trial_complete("0", {"prepared": PREPARED.to_json(), "done": True})
+    return searcher
 
 
 def assigned(suggestion):
     return Assignment.from_json(suggestion["assignment"])
+
+
+def preparing(bench, *datasets):
+    """A searcher with everything still to prepare, and the names of the datasets that it finds ready."""
+    ready = []
+
+    def agenda_of(dataset, prepared):
+        ready.append((dataset, [p.teacher for p in prepared]))
+        return Agenda(
+            dataset, list, Proposals(make(sampler="random"), None, 0, 1, [], [], print), list, list, bool
+        )
+
+    said = Progress(Console(file=io.StringIO()), "trials")
+    given = [Preparation(d, t, alone=not n) for n, (d, t) in enumerate(datasets)]
+    return AssignmentSearcher(bench.launch, bench.store, said, given, agenda_of, {}), ready
+
+
+def told(dataset, teacher):
+    return {"prepared": replace(PREPARED, dataset=dataset, teacher=teacher).to_json(), "done": True}
+
+
+def test_preparations_come_first_and_the_first_of_them_alone(bench):
+    searcher, ready = preparing(bench, ("animals", "a"), ("animals", "b"), ("opinions", "a"))
+    names = [Preparation.from_json(searcher.suggest("1")["preparation"])]
+    assert searcher.suggest("2") is None
+    searcher.on_trial_result("1", {"waits": False, "done": False})
+    names += [Preparation.from_json(searcher.suggest(n)["preparation"]) for n in "23"]
+    assert [(p.dataset, p.teacher) for p in names] == [("animals", "a"), ("animals", "b"), ("opinions", "a")]
+    assert searcher.suggest("4") is None
+    searcher.on_trial_complete("2", told("animals", "b"))
+    assert (ready, searcher.finished) == ([], False)
+    searcher.on_trial_complete("1", told("animals", "a"))
+    assert ready == [("animals", ["a", "b"])]
+    assert (searcher.suggest("4"), searcher.finished, searcher.prepared_at) == (None, False, None)
+    searcher.on_trial_complete("3", told("opinions", "a"))
+    assert searcher.suggest("4") == Searcher.FINISHED
+    assert searcher.finished
+    assert searcher.prepared_at is not None
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "kind", "text"),
+    [
+        ({"refused": "datasets.animals: no"}, False, InputError, "^datasets.animals: no$"),
+        ({"broke": "preparing animals: oh", "traceback": "line 1"}, False, RuntimeError, "animals: oh"),
+        (None, True, RuntimeError, "preparing animals with a: the worker process died"),
+    ],
+)
+def test_a_preparation_that_fails_ends_the_launch_and_fails_no_trial(bench, result, error, kind, text):
+    searcher = searcher_of(bench)
+    searcher.waiting = [Preparation("animals", "a", alone=False)]
+    searcher.suggest("9")
+    assigned(searcher.suggest("1"))
+    searcher.on_trial_complete("9", result, error)
+    assert isinstance(searcher.problem, kind)
+    assert re.search(text, str(searcher.problem))
+    assert searcher.suggest("2") is None
+    searcher.on_trial_complete("1", {"done": False})  # Tune stops it
+    assert bench.store.read("trials", "tiny").num_rows == 0
 
 
 def test_it_hands_out_waits_and_finishes(bench):
@@ -100,7 +172,7 @@ def test_progress_counts_and_estimates():
     assert (counts.total, counts.done, counts.running) == (8, 6, 1)
     assert (counts.completed, counts.stopped, counts.failed) == (4, 1, 1)
     assert counts.best == 0.6  # neither a baseline nor a trial at a lower fidelity
-    progress.began -= 40
+    progress.began_trials -= 40
     assert 19 < progress.seconds_left() < 25  # 2 trials left at 10 s each
     line = progress.line()
     for part in ("a 6/8", "best 0.6000", "1 running", "1 failed", "left"):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from distiller.search import prepare as preparing
+from distiller.search import worker
 from distiller.search.assignment import Task, outcomes_from_json
 from distiller.search.plan import planned_space
+from distiller.search.prepare import Prepared
 from distiller.search.worker import revived
 from distiller.spaces.config import PipelineConfig
+from distiller.spaces.errors import InputError
 
 
 def config(rate=3e-3, **more):
@@ -146,9 +151,13 @@ def test_every_config_of_the_space_has_a_row_that_the_table_takes(bench):
 
 @pytest.mark.parametrize("dataset", ["animals", "opinions"])
 def test_preparing_finds_the_facts_of_a_dataset(bench, dataset):
-    from distiller.search.prepare import prepare
-
-    prepared = prepare(bench.launch, dataset, "bert", 1)
+    runner = bench.preparer(dataset, alone=True)
+    assert runner.step() == {"waits": False, "done": False}
+    assert len(list(Path(bench.launch.sweep.cache.path).glob("latency/*/latency.json"))) >= 1
+    report = runner.step()
+    prepared = Prepared.from_json(report["prepared"])
+    assert report["done"]
+    assert Prepared.from_json(prepared.to_json()) == prepared
     assert list(prepared.architectures) == ["bert-L1-H16"]
     sizes = {"animals": (120, 60, 45, 45, 3), "opinions": (128, 0, 16, 16, 1)}[dataset]
     row = prepared.row
@@ -158,17 +167,20 @@ def test_preparing_finds_the_facts_of_a_dataset(bench, dataset):
     assert any("kl left out" in note for note in prepared.notes) == (dataset == "opinions")
 
 
-@pytest.mark.parametrize(
-    ("tasks", "slots", "cpus", "shares"),
-    [
-        (3, 2, 1.0, [1, 1, 2]),
-        (2, 2, 1.0, [1, 1]),
-        (1, 8, 2.0, [16]),
-        (7, 4, 0.5, [0.5] * 4 + [0.5] * 3),
-        (6, 4, 2.0, [2] * 4 + [4] * 2),
-    ],
-)
-def test_the_last_tasks_share_all_cores(tasks, slots, cpus, shares):
-    from distiller.search.prepare import cpus_of_tasks
+def test_what_is_wrong_with_a_preparation_is_told_and_not_raised(bench, monkeypatch):
+    def fails(error):
+        def prepare(launch, dataset, teacher):
+            raise error
 
-    assert cpus_of_tasks(tasks, slots, cpus) == shares
+        return prepare
+
+    monkeypatch.setattr(preparing, "prepare", fails(InputError("datasets.animals: no")))
+    assert bench.preparer("animals").step() == {"refused": "datasets.animals: no", "done": True}
+    monkeypatch.setattr(preparing, "prepare", fails(MemoryError("too big")))
+    report = bench.preparer("animals").step()
+    assert report["broke"] == "preparing animals with bert: MemoryError: too big"
+    assert "raise error" in report["traceback"]
+    monkeypatch.setattr(
+        worker, "measure_latencies", lambda launch: preparing.located("./none", Path(), "teachers.bert.model")
+    )
+    assert "teachers.bert.model: no folder" in bench.preparer("animals", alone=True).step()["refused"]

@@ -1,0 +1,73 @@
+"""What a worker process keeps ready: datasets with their teachers, from trial to trial."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+import torch
+
+from distiller.pipelines.demand import Demand
+from distiller.pipelines.material import Material, prepare_material
+from distiller.search.assignment import Launch
+from distiller.search.plan import planned_space
+
+WARM = 2
+"""Datasets that a process keeps ready."""
+
+_materials: OrderedDict[tuple[str, str, str], Material] = OrderedDict()
+
+
+class Notes(logging.Handler):
+    """Collects what the pipeline warns of, so that it reaches the row."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text not in self.texts:
+            self.texts.append(text)
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Collect while the block runs."""
+        logger = logging.getLogger("distiller")
+        logger.addHandler(self)
+        try:
+            yield
+        finally:
+            logger.removeHandler(self)
+
+
+def worker_device() -> torch.device:
+    """The GPU that Ray gave this process, else the CPU."""
+    return torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
+
+
+def material_for(launch: Launch, dataset: str, teacher: str) -> Material:
+    """A dataset with one of its teachers, kept for the next trial."""
+    key = (launch.sweep.name, dataset, teacher)
+    if key not in _materials:
+        sweep = launch.sweep
+        material = prepare_material(
+            dataset,
+            sweep.datasets[dataset],
+            teacher,
+            sweep.teachers[teacher],
+            sweep.cache,
+            Path(launch.base),
+            worker_device(),
+        )
+        space, _ = planned_space(sweep, dataset)
+        material.demand = Demand.of_space(space, material.teacher.layers)
+        _materials[key] = material
+        while len(_materials) > WARM:
+            _materials.popitem(last=False)
+    _materials.move_to_end(key)
+    return _materials[key]

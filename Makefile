@@ -2,7 +2,7 @@
 # `make PYTHON=/path/to/python …` uses an environment that is already there (CUDA torch included).
 
 VENV := .venv
-PIP := $(VENV)/bin/python -m pip install --quiet
+PIP := $(VENV)/bin/python -m pip install --quiet --no-compile
 ifdef PYTHON
 PY := $(PYTHON)
 READY :=
@@ -36,6 +36,7 @@ gpu-check: $(READY)
 	$(PY) tests/gpu_check.py
 
 # torch first and by its exact version, so that the CPU build that is named there is not replaced.
+# Python compiles what it imports by itself: to have pip compile all of torch takes a minute.
 $(VENV)/.ready: constraints.txt pyproject.toml
 	python3 -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip

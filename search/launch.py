@@ -108,6 +108,7 @@ def train(running: Running) -> None:
     running.console.print(f"[bold]{phases[0]}; {phases[1]}[/bold]")
     started = time.perf_counter()
     searcher = AssignmentSearcher(running.launch, store, progress, preparations, agenda_of, scheduler.errors)
+    scheduler.release = searcher.release
     run_trials(running.launch, searcher, scheduler)
     assert searcher.prepared_at is not None
     running.seconds[phases[0]] = searcher.prepared_at - started

@@ -24,10 +24,14 @@ from distiller.spaces.errors import InputError
 AgendaOf = Callable[[str, list[Prepared]], Agenda]
 
 
+STANDBY = {"standby": True}
+"""What a worker is given while others decide what comes next: Tune would end its warm process."""
+
+
 class AssignmentSearcher(Searcher):
     """Hands out preparations, then what the datasets' agendas have, dataset after dataset.
 
-    A dataset's trials begin when it is prepared, while others still are: no worker waits.
+    A dataset's trials begin when it is prepared, while others still are.
 
     Attributes:
         problem: why the launch cannot go on, once something is wrong with a preparation.
@@ -65,6 +69,9 @@ class AssignmentSearcher(Searcher):
         self.problem: Exception | None = None
         self.agendas: dict[str, Agenda] = {}
         self.running: dict[str, Assignment] = {}
+        self.next: Assignment | None = None
+        self.standing: set[str] = set()
+        self.workers = 0
 
     @property
     def finished(self) -> bool:
@@ -80,21 +87,51 @@ class AssignmentSearcher(Searcher):
             preparation = self.waiting.pop(0)
             self.preparing[trial_id] = preparation
             self.alone = preparation.alone
+            self._count_workers()
             return {"preparation": preparation.to_json()}
-        for dataset in self.prepared:
-            assignment = self.agendas[dataset].next() if dataset in self.agendas else None
-            if assignment is not None:
-                self.running[trial_id] = assignment
-                self.progress.started(assignment)
-                return {"assignment": assignment.to_json()}
+        assignment, self.next = self._look_ahead(), None
+        if assignment is not None:
+            self.running[trial_id] = assignment
+            self.progress.started(assignment)
+            self._count_workers()
+            return {"assignment": assignment.to_json()}
         finished: str = Searcher.FINISHED
-        return finished if self.finished else None
+        if self.finished:
+            return finished
+        # Those stand by who have worked before; no process is started for that.
+        if self._more_may_come() and self._busy() < self.workers:
+            self.standing.add(trial_id)
+            return STANDBY
+        return None
+
+    def _busy(self) -> int:
+        return len(self.preparing) + len(self.running) + len(self.standing)
+
+    def _count_workers(self) -> None:
+        self.workers = max(self.workers, self._busy())
+
+    def _look_ahead(self) -> Assignment | None:
+        for dataset in self.prepared:
+            if self.next is None and dataset in self.agendas:
+                self.next = self.agendas[dataset].next()
+        return self.next
+
+    def _more_may_come(self) -> bool:
+        """Whether trials in progress decide about trials to come."""
+        ready = len(self.agendas) == len(self.prepared)
+        return not ready or any(agenda.steps for agenda in self.agendas.values())
+
+    def release(self) -> bool:
+        """Whether a worker that stands by is to stop: there is work for it, or there will be none."""
+        if self.problem is not None:
+            return True
+        return self._look_ahead() is not None or not self._more_may_come()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A rung was reached: show it. A worker no longer needs to be alone: go on."""
         if trial_id in self.preparing:
             self.alone = False
-        elif not result.get("done"):
+        elif trial_id in self.running and not result.get("done"):
             for outcome in outcomes_from_json(result["outcomes"]):
                 self.progress.reached(self.running[trial_id], outcome)
 
@@ -104,6 +141,7 @@ class AssignmentSearcher(Searcher):
         """An assignment ended: its rows are written, its outcomes told to the sampler."""
         preparation = self.preparing.pop(trial_id, None)
         assignment = self.running.pop(trial_id, None)
+        self.standing.discard(trial_id)
         if self.problem is not None:  # the launch is being stopped: what was running is no one's failure
             return
         if preparation is not None:
@@ -185,6 +223,7 @@ class RungScheduler(FIFOScheduler):
     """Ray's ASHA, once per dataset: scores of different datasets are never compared.
 
     Rung i is time reduction ** i. A trial that it stops gets its row here, since only here it is known.
+    A worker that stands by is stopped once `release` says so.
     """
 
     def __init__(self, store: Store, rungs: Sequence[int], reduction: int):
@@ -192,6 +231,7 @@ class RungScheduler(FIFOScheduler):
         self.store, self.reduction = store, reduction
         self.rungs = list(rungs)
         self.errors: dict[str, Exception] = {}
+        self.release: Callable[[], bool] = lambda: True
         self.by_dataset: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -234,6 +274,9 @@ class RungScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Go on, or stop here and now."""
+        if "standby" in result:
+            ended: str = TrialScheduler.STOP if self.release() else TrialScheduler.CONTINUE
+            return ended
         if "rung" not in result:
             go_on: str = TrialScheduler.CONTINUE
             return go_on

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 import traceback
 from datetime import datetime
 from typing import Any
@@ -36,6 +37,9 @@ from distiller.search.prepare import answer, measure_latencies
 from distiller.search.rows import attempt_row, epoch_rows, now, result_columns, space_columns, trial_row
 from distiller.spaces.errors import InputError
 
+STANDBY_SECONDS = 0.2
+"""Between two questions of a worker that stands by whether there is work."""
+
 
 class TrialRunner(tune.Trainable):
     """Runs one preparation or assignment after another; `launch` is bound by `trainable_for`."""
@@ -51,6 +55,9 @@ class TrialRunner(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start the next assignment in the same process."""
         self.preparation: Preparation | None = None
+        self.stands_by = "standby" in new_config
+        if self.stands_by:
+            return True
         if "preparation" in new_config:
             self.preparation = Preparation.from_json(new_config["preparation"])
             self.waits = self.preparation.alone
@@ -70,6 +77,9 @@ class TrialRunner(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """On to the next rung (or to the end, where trials are compared inside the cohort)."""
+        if self.stands_by:
+            time.sleep(STANDBY_SECONDS)
+            return {"standby": True, "done": False}
         if self.preparation is not None:
             return self._prepare(self.preparation)
         if not self.attempts:

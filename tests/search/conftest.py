@@ -20,6 +20,7 @@ from distiller.results.store import Store
 from distiller.search import cli
 from distiller.search.assignment import Assignment, Launch, Preparation, Task
 from distiller.search.plan import cache_from, planned_space
+from distiller.search.searcher import STANDBY
 from distiller.search.worker import TrialRunner, trainable_for
 from distiller.spaces.sweep import parse_sweep
 from tests.search.files import write_animals, write_opinions, write_teacher
@@ -204,6 +205,10 @@ class Bench:
     def preparer(self, dataset: str, alone: bool = False) -> TrialRunner:
         """A trainable that was told to prepare a dataset."""
         return self._set_up(self.launch, {"preparation": Preparation(dataset, "bert", alone).to_json()})
+
+    def standing_by(self) -> TrialRunner:
+        """A trainable that has nothing to do."""
+        return self._set_up(self.launch, STANDBY)
 
     @staticmethod
     def _set_up(launch: Launch, config: dict[str, Any]) -> TrialRunner:

@@ -16,7 +16,7 @@ from distiller.search.assignment import Assignment, Outcome, Preparation, Task, 
 from distiller.search.prepare import Prepared
 from distiller.search.progress import Progress
 from distiller.search.rows import attempt_row
-from distiller.search.searcher import AssignmentSearcher
+from distiller.search.searcher import STANDBY, AssignmentSearcher
 from distiller.spaces.errors import InputError
 from tests.search.trials import make, played
 
@@ -70,13 +70,14 @@ def test_preparations_come_first_and_the_first_of_them_alone(bench):
     searcher.on_trial_result("1", {"waits": False, "done": False})
     names += [Preparation.from_json(searcher.suggest(n)["preparation"]) for n in "23"]
     assert [(p.dataset, p.teacher) for p in names] == [("animals", "a"), ("animals", "b"), ("opinions", "a")]
-    assert searcher.suggest("4") is None
+    assert searcher.suggest("4") is None  # no fourth worker has worked yet
     searcher.on_trial_complete("2", told("animals", "b"))
     assert (ready, searcher.finished) == ([], False)
     searcher.on_trial_complete("1", told("animals", "a"))
     assert ready == [("animals", ["a", "b"])]
-    assert (searcher.suggest("4"), searcher.finished, searcher.prepared_at) == (None, False, None)
+    assert (searcher.suggest("4"), searcher.finished, searcher.prepared_at) == (STANDBY, False, None)
     searcher.on_trial_complete("3", told("opinions", "a"))
+    assert searcher.release()
     assert searcher.suggest("4") == Searcher.FINISHED
     assert searcher.finished
     assert searcher.prepared_at is not None
@@ -114,6 +115,34 @@ def test_it_hands_out_waits_and_finishes(bench):
     assert searcher.suggest("3") == Searcher.FINISHED
     assert searcher.finished
     assert bench.store.finished("tiny") == {}  # those rows are the workers'
+
+
+def test_a_worker_that_stands_by_is_released_for_work_and_at_the_end(bench):
+    searcher = searcher_of(bench, trials=2)
+    after = [searcher.agendas["animals"].proposals.make((Task(make().propose()[0], "warm"),)) for _ in "12"]
+    searcher.agendas["animals"].steps[2] = lambda: after
+    first, second = assigned(searcher.suggest("1")), assigned(searcher.suggest("2"))
+    assert searcher.suggest("2b") is None  # no third worker is started to wait
+
+    def ends(name, assignment):
+        outcome = played(assignment.tasks[0].config, 0.5)
+        searcher.on_trial_complete(name, {"outcomes": outcomes_to_json([outcome]), "done": True})
+
+    ends("1", first)
+    assert searcher.suggest("5") == STANDBY
+    assert not searcher.release()
+    ends("2", second)
+    assert searcher.release()
+    assert searcher.release()  # asking takes nothing away
+    searcher.on_trial_complete("5", STANDBY)
+    names = [assigned(searcher.suggest(name)) for name in "34"]
+    assert names == after
+    ends("3", names[0])
+    assert searcher.suggest("6") == STANDBY  # baselines are not known before
+    assert not searcher.release()
+    ends("4", names[1])
+    assert searcher.release()
+    assert searcher.suggest("7") == Searcher.FINISHED
 
 
 def test_a_worker_that_died_too_often_leaves_a_failed_row(bench):

@@ -167,6 +167,12 @@ def test_preparing_finds_the_facts_of_a_dataset(bench, dataset):
     assert any("kl left out" in note for note in prepared.notes) == (dataset == "opinions")
 
 
+def test_a_worker_stands_by_without_a_trace(bench):
+    runner = bench.standing_by()
+    assert [runner.step() for _ in "12"] == [{"standby": True, "done": False}] * 2
+    assert bench.store.read("attempts", "tiny").num_rows == 0
+
+
 def test_what_is_wrong_with_a_preparation_is_told_and_not_raised(bench, monkeypatch):
     def fails(error):
         def prepare(launch, dataset, teacher):

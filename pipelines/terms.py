@@ -124,7 +124,10 @@ class TermGroup:
         said = [teacher_hidden[t, self.kind.representation] for _, t in self.pairs]
         teacher = [states[streams[0]] if shared else states[streams] for states in said]
         if len(self.members) == 1:
-            costs = self._solo_costs([h[self.members[0]] for h in student_hidden], mask, teacher)
+            # No indexing where a view will do: its gradient would be as large as what is indexed.
+            alone = student_hidden[0].shape[0] == 1
+            own = [h.squeeze(0) if alone else h[self.members[0]] for h in student_hidden]
+            costs = self._solo_costs(own, mask, teacher)
         else:
             costs = self._stacked_costs(student_hidden, mask, teacher, shared)
         weights, self.state = pair_weights(self.kind.mapping, costs, self.state, self.temperature)
@@ -152,13 +155,22 @@ class TermGroup:
             flat = states.flatten(0, 1)
             return flat if real is None else flat.index_select(0, real)
 
+        learned = {name: value.squeeze(0).unbind(0) for name, value in self.parameters.items()}
+        reduced: dict[int, Tensor] = {}
         costs = []
         for number, (layer, _) in enumerate(self.pairs):
-            hidden = student_hidden[layer].to(self.weight.dtype)
-            own = packed(reduce_representation(hidden, mask, self.kind.representation))
-            learned = {name: value[0, number] for name, value in self.parameters.items()}
+            if layer not in reduced:  # "emd" pairs each student layer with all of the teacher's
+                hidden = student_hidden[layer].to(self.weight.dtype)
+                reduced[layer] = packed(reduce_representation(hidden, mask, self.kind.representation))
+            parameters = {name: values[number] for name, values in learned.items()}
             costs.append(
-                self.loss(own, packed(teacher[number]), None if packs else seen, learned, self.alpha[0])
+                self.loss(
+                    reduced[layer],
+                    packed(teacher[number]),
+                    None if packs else seen,
+                    parameters,
+                    self.alpha[0],
+                )
             )
         return torch.stack(costs)[None]
 

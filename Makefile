@@ -2,7 +2,7 @@
 # `make PYTHON=/path/to/python …` uses an environment that is already there (CUDA torch included).
 
 VENV := .venv
-PIP := $(VENV)/bin/python -m pip install --quiet --no-compile
+PIP := PYTHONWARNINGS='ignore:Editable installation' $(VENV)/bin/python -m pip install --quiet --no-compile
 ifdef PYTHON
 PY := $(PYTHON)
 READY :=

@@ -13,27 +13,10 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
-from distiller.pipelines.builtin import package_folder
 from distiller.pipelines.content import file_digest
 from distiller.pipelines.student import takes_types
 from distiller.pipelines.tokens import Tokens, by_length
 from distiller.spaces.errors import InputError
-
-
-def located(model: str, base: Path, place: str) -> str:
-    if model.startswith("package:"):
-        package, _, inside = model.removeprefix("package:").partition("/")
-        folder = package_folder(package)
-        if folder is None or not (folder / inside).is_dir():
-            raise InputError(f"{place}: no folder {inside!r} in package {package!r}; install the package")
-        return str(folder / inside)
-    path = Path(model).expanduser()
-    local = path if path.is_absolute() else base / path
-    if local.is_dir():
-        return str(local)
-    if path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
-        raise InputError(f"{place}: no folder {local}; check the path")
-    return model
 
 
 def weights_fingerprint(source: str, revision: str | None, place: str) -> str:

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.material import Material
-from distiller.pipelines.member import Member, Progress, adaptations, cohort_key, uses_teacher
+from distiller.pipelines.member import Member, Progress, adaptations, cohort_key
 from distiller.pipelines.optimizer import SoloAdamW, Stacked, StackedAdamW, decays, learning_rates
 from distiller.pipelines.outputs import prediction_groups
 from distiller.pipelines.stack import StackedStudents
@@ -25,7 +25,7 @@ from distiller.pipelines.terms import term_groups
 from distiller.pipelines.tokens import IntArray, by_length, training_batches
 from distiller.spaces.student import TeacherLayers
 
-__all__ = ["CohortRun", "Member", "Progress", "adaptations", "cohort_key", "uses_teacher"]
+__all__ = ["CohortRun", "Member", "Progress", "adaptations", "cohort_key"]
 
 DIVERGENCE_INTERVAL = 25
 """Steps between looks at the losses, each of which waits for the device."""
@@ -78,7 +78,7 @@ class CohortRun:
             [c.prediction for c in configs], regression, material.device, dtype
         )
         pool = material.tokens().lengths
-        lengths = pool if uses_teacher(configs[0]) else pool[: material.labeled_rows]
+        lengths = pool if configs[0].uses_teacher else pool[: material.labeled_rows]
         self.batches = training_batches(lengths, configs[0].optimization.batch_size, order_seed)
         self.mixing = np.random.Generator(np.random.PCG64([order_seed, 1]))
         self.labels = torch.from_numpy(material.labels).to(material.device)
@@ -94,7 +94,7 @@ class CohortRun:
         self.member_stream = [policies.index(c.augmentation) for c in configs]
         wanted: list[Demand | None] = [None] * len(policies)
         for config, stream in zip(configs, self.member_stream, strict=True):
-            if uses_teacher(config):
+            if config.uses_teacher:
                 wanted[stream] = (wanted[stream] or Demand()) | Demand.of_config(config, layers)
         self.streams = [Stream(p, self.material, w) for p, w in zip(policies, wanted, strict=True)]
 

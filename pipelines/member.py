@@ -8,8 +8,6 @@ from distiller.pipelines.material import Material
 from distiller.pipelines.student import architecture, width_of
 from distiller.spaces.augmentation import Mixup
 from distiller.spaces.config import PipelineConfig
-from distiller.spaces.intermediate import NoIntermediate
-from distiller.spaces.prediction import LabelsOnly
 
 
 @dataclass(frozen=True)
@@ -40,19 +38,12 @@ class Progress:
     error: str | None = None
 
 
-def uses_teacher(config: PipelineConfig) -> bool:
-    """Whether any part of the config looks at the teacher: else unlabelled rows are of no use to it."""
-    return not isinstance(config.prediction, LabelsOnly) or any(
-        not isinstance(term, NoIntermediate) for term in config.intermediate
-    )
-
-
 def cohort_key(config: PipelineConfig, material: Material) -> tuple[object, ...]:
     """Equal for configs that can train in one cohort."""
     return (
         architecture(config.student, material.teacher.model.config),
         config.optimization.batch_size,
-        uses_teacher(config),
+        config.uses_teacher,
         config.teacher,
     )
 

@@ -16,13 +16,13 @@ from distiller.pipelines.checkpoint import (
     forward,
     from_pretrained,
     load_tokenizer,
-    located,
     predict,
     weights_fingerprint,
 )
 from distiller.pipelines.content import built_once, content_key
 from distiller.pipelines.data import Dataset, Task
 from distiller.pipelines.fine_tuning import fine_tune
+from distiller.pipelines.places import located
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import TeacherConfig
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from distiller.pipelines.cohort import uses_teacher
 from distiller.search.assignment import Assignment, Outcome, Task
 from distiller.search.samplers import Sampler
 from distiller.spaces.config import PipelineConfig
@@ -89,7 +88,7 @@ def cohort_group(config: PipelineConfig) -> tuple[Any, ...]:
         student.layers,
         getattr(student, "width", None),
         config.optimization.batch_size,
-        uses_teacher(config),
+        config.uses_teacher,
         config.teacher,
     )
 

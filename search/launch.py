@@ -19,7 +19,7 @@ from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
 from distiller.search.frozen import check_same, freeze, is_over, mark_over
 from distiller.search.plan import cache_from, planned_space
-from distiller.search.prepare import Prepared, check_inputs, pairs_of, record_dataset
+from distiller.search.prepared import Prepared, check_inputs, pairs_of, record_dataset
 from distiller.search.progress import Progress
 from distiller.search.samplers import make_sampler
 from distiller.search.searcher import AssignmentSearcher, RungScheduler

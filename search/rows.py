@@ -8,17 +8,19 @@ import os
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from distiller.pipelines.cohort import Progress
-from distiller.pipelines.distill import Cost, StudentResult
-from distiller.pipelines.material import Material
 from distiller.results.schema import trial_id
 from distiller.search.assignment import Assignment, Launch, Task
 from distiller.spaces.catalog import column_types
 from distiller.spaces.config import PipelineConfig
+
+if TYPE_CHECKING:  # the driver uses this module without torch
+    from distiller.pipelines.cohort import Progress
+    from distiller.pipelines.distill import Cost, StudentResult
+    from distiller.pipelines.material import Material
 
 ARROW = {float: pa.float64(), int: pa.int64(), str: pa.string(), bool: pa.bool_()}
 
@@ -169,3 +171,12 @@ def epoch_rows(
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def revived(payload: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The row and epochs that travelled with a report, times read back."""
+    data = json.loads(payload)
+    row = data["row"]
+    for column in ("started_at", "ended_at"):
+        row[column] = datetime.fromisoformat(row[column])
+    return row, data["epochs"]

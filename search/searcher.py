@@ -15,10 +15,9 @@ from ray.tune.search import Searcher
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, outcomes_from_json
-from distiller.search.prepare import Prepared
+from distiller.search.prepared import Prepared
 from distiller.search.progress import Progress
-from distiller.search.rows import identity, now, space_columns, trial_row
-from distiller.search.worker import revived
+from distiller.search.rows import identity, now, revived, space_columns, trial_row
 from distiller.spaces.errors import InputError
 
 AgendaOf = Callable[[str, list[Prepared]], Agenda]

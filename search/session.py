@@ -15,12 +15,11 @@ from importlib.metadata import version
 from typing import Any
 
 import ray
-import torch
 from ray import tune
 
 from distiller.search.assignment import Launch
 from distiller.search.searcher import AssignmentSearcher, RungScheduler
-from distiller.search.worker import trainable_for
+from distiller.search.trainable import trainable_for
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import Resources
 
@@ -90,7 +89,12 @@ def available_cpus() -> int:
 
 def check_fits(resources: Resources) -> None:
     """Raise InputError where this machine carries not a single trial."""
-    _fitting(resources, available_cpus(), torch.cuda.device_count(), "this machine")
+    gpus = 0
+    if resources.gpus:
+        import torch
+
+        gpus = torch.cuda.device_count()
+    _fitting(resources, available_cpus(), gpus, "this machine")
 
 
 def concurrency(resources: Resources) -> int:

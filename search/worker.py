@@ -1,4 +1,4 @@
-"""The Ray Tune trainable: prepares datasets, runs the trials of assignments and writes their rows.
+"""What a worker does: prepares datasets, runs the trials of assignments and writes their rows.
 
 One process serves many assignments (`reuse_actors`), and keeps datasets, teachers and their outputs warm.
 A trial that ends here (completed, failed, or dropped inside its cohort) is written here. A trial that
@@ -12,12 +12,10 @@ import json
 import math
 import time
 import traceback
-from datetime import datetime
 from typing import Any
 
 import ray
 import torch
-from ray import tune
 
 from distiller.pipelines.cohort import Member, Progress
 from distiller.pipelines.cost import device_name
@@ -41,32 +39,28 @@ STANDBY_SECONDS = 0.2
 """Between two questions of a worker that stands by whether there is work."""
 
 
-class TrialRunner(tune.Trainable):
-    """Runs one preparation or assignment after another; `launch` is bound by `trainable_for`."""
+class TrialRunner:
+    """Runs one preparation or assignment after another."""
 
-    launch: Launch
+    def __init__(self, launch: Launch):
+        torch.set_num_threads(max(1, int(launch.sweep.resources.cpus)))
+        self.launch = launch
+        self.store = Store.open(launch.store)
 
-    def setup(self, config: dict[str, Any]) -> None:
-        """Start the first assignment."""
-        torch.set_num_threads(max(1, int(self.launch.sweep.resources.cpus)))
-        self.store = Store.open(self.launch.store)
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start the next assignment in the same process."""
+    def take(self, new_config: dict[str, Any]) -> None:
+        """Turn to what the driver asks for: a key and its text."""
         self.preparation: Preparation | None = None
         self.stands_by = "standby" in new_config
         if self.stands_by:
-            return True
+            return
         if "preparation" in new_config:
             self.preparation = Preparation.from_json(new_config["preparation"])
             self.waits = self.preparation.alone
-            return True
+            return
         self.assignment = Assignment.from_json(new_config["assignment"])
         self.notes = Notes()
         self.work: Distillation | None = None
         self.attempts: list[int] = []
-        return True
 
     def _record_attempt(self, task: Task) -> int:
         node = ray.get_runtime_context().get_node_id()
@@ -199,17 +193,3 @@ class TrialRunner(tune.Trainable):
         )
         row["error"] = result.error
         return row, epoch_rows(self.launch, self.assignment, task, attempt, result.curve)
-
-
-def revived(payload: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The row and epochs that travelled with a report, times read back."""
-    data = json.loads(payload)
-    row = data["row"]
-    for column in ("started_at", "ended_at"):
-        row[column] = datetime.fromisoformat(row[column])
-    return row, data["epochs"]
-
-
-def trainable_for(launch: Launch) -> type[TrialRunner]:
-    """The trainable of one launch."""
-    return type("DistillerTrial", (TrialRunner,), {"launch": launch})

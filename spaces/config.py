@@ -94,6 +94,13 @@ class PipelineConfig(BaseModel):
                 written[name] = slots[0]
         return written
 
+    @property
+    def uses_teacher(self) -> bool:
+        """Whether any part looks at the teacher: else unlabelled rows are of no use to it."""
+        return not isinstance(self.prediction, LabelsOnly) or any(
+            not isinstance(term, NoIntermediate) for term in self.intermediate
+        )
+
     def slots(self, stage: str) -> tuple[Choice, ...]:
         """The stage's choices in order; a stage without slots has one."""
         value = getattr(self, stage)

@@ -21,7 +21,7 @@ from distiller.search import cli
 from distiller.search.assignment import Assignment, Launch, Preparation, Task
 from distiller.search.plan import cache_from, planned_space
 from distiller.search.searcher import STANDBY
-from distiller.search.worker import TrialRunner, trainable_for
+from distiller.search.worker import TrialRunner
 from distiller.spaces.sweep import parse_sweep
 from tests.search.files import write_animals, write_opinions, write_teacher
 
@@ -212,8 +212,8 @@ class Bench:
 
     @staticmethod
     def _set_up(launch: Launch, config: dict[str, Any]) -> TrialRunner:
-        runner = trainable_for(launch).__new__(trainable_for(launch))
-        runner.setup(config)
+        runner = TrialRunner(launch)
+        runner.take(config)
         return runner
 
 

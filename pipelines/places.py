@@ -9,6 +9,11 @@ from distiller.spaces.errors import InputError
 
 
 def located(model: str, base: Path, place: str) -> str:
+    """The folder of a `package:name/inside` or of a path from `base`; else `model`, taken for a hub name.
+
+    Raises:
+        InputError: no such folder; `place` is where the sweep names it.
+    """
     if model.startswith("package:"):
         package, _, inside = model.removeprefix("package:").partition("/")
         folder = package_folder(package)

@@ -78,7 +78,7 @@ class Progress:
 
     def started(self, assignment: Assignment) -> None:
         """A worker took an assignment."""
-        if not self.began_trials:
+        if self.began_trials is None:
             self.began_trials = time.monotonic()
         self.datasets[assignment.dataset].running += len(assignment.tasks)
         self._refresh()

@@ -22,7 +22,6 @@ from distiller.spaces.errors import InputError
 
 AgendaOf = Callable[[str, list[Prepared]], Agenda]
 
-
 STANDBY = {"standby": True}
 """What a worker is given while others decide what comes next: Tune would end its warm process."""
 
@@ -137,7 +136,7 @@ class AssignmentSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """An assignment ended: its rows are written, its outcomes told to the sampler."""
+        """What a worker was given ended; of an assignment, rows are written and the sampler is told."""
         preparation = self.preparing.pop(trial_id, None)
         assignment = self.running.pop(trial_id, None)
         self.standing.discard(trial_id)

@@ -77,7 +77,7 @@ def peak_bytes(work: Callable[[], object]) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--memory", choices=list(MEASURED), help="measure one variant's memory in this process")
+    parser.add_argument("--memory", choices=list(MEASURED), help="measure the memory of one variant")
     options = parser.parse_args()
     torch.set_num_threads(
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -117,12 +117,13 @@ def report(material: Material, scratch: Path, repeats: int) -> None:
     console.print(f"(c) takes {medians['c'] / medians['d']:.2f} times (d)")
     together = (medians["c"] + (SEEDS - 1) * medians["e"]) / SEEDS
     console.print(
-        f"{SEEDS} seeds, one teacher pass: {together:.2f} ms per example, {medians['b'] / together:.2f} times "
-        f"faster than (b), takes {together / medians['d']:.2f} times (d)"
+        f"{SEEDS} seeds, one teacher pass: {together:.2f} ms per example, "
+        f"{medians['b'] / together:.2f} times faster than (b), takes {together / medians['d']:.2f} times (d)"
     )
+    seeds = range(SEEDS)
     scores = {
-        "(b)": [plain_loop(material, STEPS, None, seed, score=True).score or 0.0 for seed in range(SEEDS)],
-        "(c)": [with_distill(material, STEPS, scratch / "shared", seed).score or 0.0 for seed in range(SEEDS)],
+        "(b)": [plain_loop(material, STEPS, None, seed, score=True).score or 0.0 for seed in seeds],
+        "(c)": [with_distill(material, STEPS, scratch / "shared", seed).score or 0.0 for seed in seeds],
     }
     for name, values in scores.items():
         mean, deviation = statistics.mean(values), statistics.stdev(values)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import time
 from collections.abc import Sequence
 from typing import Any, cast
@@ -18,10 +20,11 @@ from distiller.pipelines.material import Material
 from distiller.pipelines.member import Member, Progress, adaptations, cohort_key
 from distiller.pipelines.optimizer import SoloAdamW, Stacked, StackedAdamW, decays, learning_rates
 from distiller.pipelines.outputs import prediction_groups
+from distiller.pipelines.recording import ATTENTION_STATES, attention_heads
 from distiller.pipelines.stack import StackedStudents
-from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, teacher_hidden
+from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, teacher_states
 from distiller.pipelines.student import align_head, build_model, width_of, with_full_vocabulary
-from distiller.pipelines.terms import term_groups
+from distiller.pipelines.terms import Sizes, States, prediction_starts, term_groups
 from distiller.pipelines.tokens import IntArray, by_length, training_batches
 from distiller.spaces.student import TeacherLayers
 
@@ -63,16 +66,8 @@ class CohortRun:
         self.rates = [0.0] * len(members)
         self._make_streams()
         self._make_students()
-        teacher = material.teacher.model.config
-        self.terms = term_groups(
-            configs,
-            [m.seed for m in members],
-            width_of(configs[0].student, teacher),
-            material.teacher.layers,
-            int(teacher.hidden_size),
-            material.device,
-            dtype,
-        )
+        self.terms = term_groups(configs, [m.seed for m in members], self._sizes(), material.device, dtype)
+        self.prediction_starts = [prediction_starts(c) for c in configs]
         regression = material.dataset.task.kind == "regression"
         self.predictions = prediction_groups(
             [c.prediction for c in configs], regression, material.device, dtype
@@ -81,6 +76,7 @@ class CohortRun:
         lengths = pool if configs[0].uses_teacher else pool[: material.labeled_rows]
         self.batches = training_batches(lengths, configs[0].optimization.batch_size, order_seed)
         self.mixing = np.random.Generator(np.random.PCG64([order_seed, 1]))
+        self.contrasting = np.random.Generator(np.random.PCG64([order_seed, 2]))
         self.labels = torch.from_numpy(material.labels).to(material.device)
         if self.labels.is_floating_point():
             self.labels = self.labels.to(dtype)
@@ -112,7 +108,24 @@ class CohortRun:
             if isinstance(choice, TeacherLayers):
                 align_head(model, task, teacher.order, *material.scale)
             models.append(cast(PreTrainedModel, cast(nn.Module, model).to(self.dtype)))
-        self.students = StackedStudents(models, material.device)
+        demand = functools.reduce(
+            operator.or_, (Demand.of_config(m.config, teacher.layers) for m in self.members)
+        )
+        records = any(name in ATTENTION_STATES for name in demand.representations)
+        self.students = StackedStudents(models, material.device, records)
+
+    def _sizes(self) -> Sizes:
+        """What intermediate terms must know of student and teacher."""
+        choice, teacher = self.members[0].config.student, self.material.teacher
+        return Sizes(
+            student_layers=choice.layers,
+            teacher_layers=teacher.layers,
+            student_width=width_of(choice, teacher.model.config),
+            teacher_width=int(teacher.model.config.hidden_size),
+            student_heads=attention_heads(self.students.module.model),
+            teacher_heads=attention_heads(teacher.model),
+            rows=len(self.material.tokens()),
+        )
 
     def _stacked_parameters(self) -> list[Stacked]:
         everyone = torch.arange(len(self.members), device=self.material.device)
@@ -160,8 +173,8 @@ class CohortRun:
         inputs, partner, share = student_inputs(batches, self.member_stream, self.new_ids)
         kind = self.material.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda" and self.dtype is torch.float32):
-            logits, hidden = self.students(inputs.ids, inputs.types, inputs.mask, partner, share)
-        total = self._losses(rows, batches, logits, hidden)
+            logits, states = self.students(inputs.ids, inputs.types, inputs.mask, partner, share)
+        total = self._losses(rows, batches, logits, states)
         self.optimizer.zero_grad()
         torch.autograd.backward(total.sum())
         optimization = [m.config.optimization for m in self.members]
@@ -186,27 +199,39 @@ class CohortRun:
         return [b.lengthened(longest, pad).to(self.material.device) for b in batches]
 
     def _losses(
-        self, rows: IntArray, batches: Sequence[StreamBatch], logits: Tensor, hidden: Sequence[Tensor]
+        self, rows: IntArray, batches: Sequence[StreamBatch], logits: Tensor, states: States
     ) -> Tensor:
         """[K] each member's loss; parts are summed up for the next report."""
         device = self.material.device
-        labels = self.labels[torch.from_numpy(rows).to(device)]
+        picked = torch.from_numpy(rows).to(device)
+        draw = int(self.contrasting.integers(2**63))
+        labels = self.labels[picked]
         has_label = torch.from_numpy(rows < self.material.labeled_rows).to(device)
         labeled = torch.stack([has_label if b.share is None else has_label & (b.share == 1) for b in batches])
         blank = torch.zeros(logits.shape[1:], device=device)
         said = [b.targets.logits if b.targets is not None else blank for b in batches]
         teacher_logits = (torch.stack(said) - self.material.scale[0]) / self.material.scale[1]
         total = torch.zeros(len(self.members), device=device, dtype=self.dtype)
+        progress = self.step / self.steps
+        begun = torch.tensor([progress >= s for s in self.prediction_starts], device=device).to(self.dtype)
         for prediction in self.predictions:
             hard, soft = prediction.losses(logits, teacher_logits, labels, labeled, self.member_stream)
             index = torch.tensor(prediction.members, device=device)
+            hard, soft = (part * begun[index] for part in (hard, soft))
             total = total.index_add(0, index, hard + soft)
             self._add("hard", index, hard)
             self._add("soft", index, soft)
         masks = torch.stack([b.inputs.mask for b in batches])
         for group in self.terms:
-            said_of = teacher_hidden(batches, group.teacher_layers, group.kind.representation)
-            losses = group.losses(hidden, masks, said_of, self.member_stream)
+            losses = group.losses(
+                states,
+                masks,
+                teacher_states(batches, group.demand),
+                self.member_stream,
+                progress,
+                picked,
+                draw,
+            )
             index = torch.tensor(group.members, device=device)
             total = total.index_add(0, index, losses)
             self._add(f"intermediate_{group.kind.slot}_{group.kind.objective}", index, losses)
@@ -278,6 +303,7 @@ class CohortRun:
         self.predictions = [group for group in self.predictions if group.keep(left)]
         self.members = [self.members[i] for i in left]
         self.names = [self.names[i] for i in left]
+        self.prediction_starts = [self.prediction_starts[i] for i in left]
         self.tables = [self.tables[i] for i in left]
         self.rates = [self.rates[i] for i in left]
         assert isinstance(self.optimizer, StackedAdamW)

@@ -9,12 +9,13 @@ Written for ONE student; `torch.func.vmap` adds the member axis.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Objective = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+from distiller.pipelines.mutual_information import critic_parameters, mi_alpha_loss
 
 
 def _visible(vectors: Tensor, mask: Tensor | None) -> Tensor:
@@ -62,7 +63,32 @@ def pkd(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
     return _mean_over_real(difference.square().sum(-1), mask)
 
 
-OBJECTIVES: dict[str, Objective] = {"mse": mse, "cosine": cosine, "pkd": pkd}
+@dataclass(frozen=True)
+class State:
+    """One thing that an objective reads of each model: its name, and how far under the pair's layer."""
+
+    name: str
+    below: int = 0
+
+
+@dataclass(frozen=True)
+class Objective:
+    loss: Callable[..., Tensor]
+    reads: tuple[State, ...] | None = None
+    same_width: bool = False
+    start: Callable[[int, int, torch.Generator], dict[str, Tensor]] | None = None
+    remembers: bool = False
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "mse": Objective(mse, same_width=True),
+    "cosine": Objective(cosine, same_width=True),
+    "pkd": Objective(pkd, same_width=True),
+    "mi_alpha": Objective(
+        lambda s, t, m, parameters, alpha: mi_alpha_loss(s, t, parameters, alpha),
+        start=lambda s, t, g: critic_parameters(s, t, 128, g),
+    ),
+}
 
 
 def reduce_representation(hidden: Tensor, mask: Tensor, representation: str) -> Tensor:
@@ -79,3 +105,14 @@ def reduce_representation(hidden: Tensor, mask: Tensor, representation: str) -> 
     if representation == "tokens":
         return hidden
     raise ValueError(f"representation {representation!r} is none of 'cls', 'mean', 'tokens'")
+
+
+CONTRAST_WIDTH = 128
+
+
+def crd_embed(student, teacher, parameters):
+    raise NotImplementedError
+
+
+def remembered(old, new):
+    raise NotImplementedError

@@ -213,13 +213,10 @@ def student_inputs(
     )
 
 
-def teacher_hidden(
-    batches: Sequence[StreamBatch], layers: Sequence[int], representation: str
-) -> dict[tuple[int, str], Tensor]:
-    """By (layer, representation), what the teacher says in each of S streams, [S, ...]."""
+def teacher_states(batches: Sequence[StreamBatch], wanted: Demand) -> dict[tuple[int, str], Tensor]:
+    """By (layer, name), what the teacher says in each of S streams, [S, ...]."""
     found = {}
-    for layer in layers:
-        key = (layer, representation)
+    for key in sorted(wanted.states):
         states = [b.targets.hidden.get(key) if b.targets is not None else None for b in batches]
         # A stream that no member with this term reads may lack the state: any shape-mate stands in.
         some = next(s for s in states if s is not None)

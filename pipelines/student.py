@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
 from distiller.pipelines.data import Task
+from distiller.pipelines.recording import recorded
 from distiller.pipelines.tokens import Tokens, Vocabulary
 from distiller.spaces.errors import InputError
 from distiller.spaces.student import RandomStart, TeacherLayers
@@ -123,11 +125,15 @@ def _arguments(model: Any) -> frozenset[str]:
 
 
 class Student(nn.Module):
-    """A student model that takes mixed word embeddings too and gives logits and all hidden states."""
+    """A student model that takes mixed word embeddings too and gives logits and the states of its layers.
 
-    def __init__(self, model: PreTrainedModel):
+    With `records`, queries, keys and values are among them.
+    """
+
+    def __init__(self, model: PreTrainedModel, records: bool = False):
         super().__init__()
         self.model = model
+        self.records = records
         self.takes_types = takes_types(model)
 
     def forward(
@@ -137,8 +143,8 @@ class Student(nn.Module):
         mask: Tensor,
         partner: Tensor | None = None,
         share: Tensor | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Logits [B, C] and hidden states, the embeddings first, each [B, T, H].
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, ...]]]:
+        """Logits [B, C] and states: "hidden", the embeddings first, each [B, T, H]; see `recording`.
 
         Args:
             ids, types, mask: [B, T]; the mask may be [B, 1, 1, T] too.
@@ -153,8 +159,10 @@ class Student(nn.Module):
             words = self.model.get_input_embeddings()(ids)
             share = share[:, None, None].to(words.dtype)
             inputs["inputs_embeds"] = share * words + (1 - share) * words[partner]
-        outputs = self.model(**inputs, output_hidden_states=True, return_dict=True)
-        return outputs.logits, tuple(outputs.hidden_states)
+        with recorded(self.model) if self.records else nullcontext({}) as attention:
+            outputs = self.model(**inputs, output_hidden_states=True, return_dict=True)
+        states = {name: tuple(layers) for name, layers in attention.items()}
+        return outputs.logits, {"hidden": tuple(outputs.hidden_states), **states}
 
     def _expanded(self, mask: Tensor) -> Tensor | dict[str, Tensor]:
         """What attention layers make of a mask themselves, which they take as it is: [B, 1, 1, T] bool."""

@@ -77,6 +77,10 @@ def launch(
     address: Annotated[
         str | None, typer.Option(help="Join this Ray cluster (`auto` finds it) instead of starting Ray here.")
     ] = None,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(help="Run this published recipe in place of the search; several may be named."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the best configs.")] = Path("best"),
     report: Annotated[Path, typer.Option(help="The HTML report.")] = Path("report.html"),
 ) -> None:
@@ -84,7 +88,7 @@ def launch(
     from distiller.search.launch import launch_sweep
     from distiller.search.summary import print_summary
 
-    running = launch_sweep(sweep, store, address, console)
+    running = launch_sweep(sweep, store, address, console, preset or ())
     with running.phase("leaderboard, importance, export and report"):
         print_summary(running.store, running.sweep.name, out, report, console)
     console.print(

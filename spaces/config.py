@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,16 +32,15 @@ class Stage:
     """Whether the order of slots matters (the sum of intermediate terms has none)."""
 
 
-STAGES: Mapping[str, Stage] = types.MappingProxyType(
-    {
-        "augmentation": Stage(union_of(*members(Augmentation)), MAX_SLOTS),
-        "intermediate": Stage(union_of(*members(Intermediate)), MAX_SLOTS, ordered=False),
-        "prediction": Stage(union_of(*members(Prediction))),
-        "student": Stage(union_of(*members(Student))),
-        "teacher": Stage(Teacher, MAX_SLOTS, ordered=False),
-        "optimization": Stage(Optimization),
-    }
-)
+STAGES: dict[str, Stage] = {
+    "augmentation": Stage(union_of(*members(Augmentation)), MAX_SLOTS),
+    "intermediate": Stage(union_of(*members(Intermediate)), MAX_SLOTS, ordered=False),
+    "prediction": Stage(union_of(*members(Prediction))),
+    "student": Stage(union_of(*members(Student))),
+    "teacher": Stage(Teacher, MAX_SLOTS, ordered=False),
+    "optimization": Stage(Optimization),
+}
+"""Every stage; a user's own parts are added to it (`distiller.spaces.own`)."""
 
 SLOTTED = tuple(name for name, stage in STAGES.items() if stage.slots > 1)
 

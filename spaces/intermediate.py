@@ -44,7 +44,7 @@ Schedule = Annotated[Constant | Linear | FirstStage, Field(discriminator="kind")
 
 
 class NoProjection(Choice):
-    """Student and teacher states as they are; where widths differ, a linear projection, and the row says so."""
+    """States as they are; where widths differ, a linear projection, and the row says so."""
 
     kind: Literal["none"] = "none"
 
@@ -202,7 +202,7 @@ class Nst(Term):
 class Fsp(Term):
     """Mean squared error between Gram matrices of each layer's input and output: the flow through it."""
 
-    citation: ClassVar[str] = "Yim et al. 2017, FSP, eq. 1-2, CVPR 2017"
+    citation: ClassVar[str] = "Yim et al. 2017, FSP, eq. 1-2, doi 10.1109/CVPR.2017.754"
     objective: Literal["fsp"] = "fsp"
     mapping: AttentionMapping = SkipLayers()
     projection: Projection = LinearProjection()
@@ -246,7 +246,7 @@ class InfoNce(MutualInformation):
 
 
 class Tuba(MutualInformation):
-    """Minus the bound of Barber and Agakov made tractable by a learned baseline: little bias, much variance."""
+    """Minus the bound TUBA with a learned baseline: little bias, much variance."""
 
     citation: ClassVar[str] = "Poole et al. 2019, section 2.2, arXiv 1905.06922"
     objective: Literal["tuba"] = "tuba"

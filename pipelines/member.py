@@ -8,6 +8,7 @@ from distiller.pipelines.material import Material
 from distiller.pipelines.student import architecture, width_of
 from distiller.spaces.augmentation import Mixup
 from distiller.spaces.config import PipelineConfig
+from distiller.spaces.intermediate import NoProjection
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def adaptations(config: PipelineConfig, material: Material) -> list[str]:
     width = width_of(config.student, teacher)
     said = []
     for slot, term in enumerate(config.intermediate, 1):
-        if getattr(term, "projection", None) == "none" and width != teacher.hidden_size:
+        if isinstance(getattr(term, "projection", None), NoProjection) and width != teacher.hidden_size:
             said.append(
                 f"intermediate {slot}: projected, as widths differ ({width} and {teacher.hidden_size})"
             )

@@ -211,7 +211,7 @@ def test_a_diverged_member_leaves_its_neighbours_alone(
     else:
         group = next(g for g in run.terms if g.kind.objective == "mse" and len(g.members) == 2)
         with torch.no_grad():
-            group.parameters["weight"][1] = math.inf
+            group.parameters["projection_weight"][1] = math.inf
     reports = run.advance(STEPS)
     assert [r.error is None for r in reports] == [True, False, True, True]
     assert "diverged" in str(reports[1].error)

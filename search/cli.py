@@ -47,6 +47,10 @@ SweepOption = Annotated[
     str | None, typer.Option("--sweep", help="Name of the sweep; needed where the store holds several.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+PresetOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Run this published recipe in place of the search; several may be named."),
+]
 STORE = "results/data"
 INTERRUPTED = 130
 
@@ -77,10 +81,7 @@ def launch(
     address: Annotated[
         str | None, typer.Option(help="Join this Ray cluster (`auto` finds it) instead of starting Ray here.")
     ] = None,
-    preset: Annotated[
-        list[str] | None,
-        typer.Option(help="Run this published recipe in place of the search; several may be named."),
-    ] = None,
+    preset: PresetOption = None,
     out: Annotated[Path, typer.Option(help="Folder for the best configs.")] = Path("best"),
     report: Annotated[Path, typer.Option(help="The HTML report.")] = Path("report.html"),
 ) -> None:
@@ -94,6 +95,22 @@ def launch(
     console.print(
         "seconds per phase: " + ", ".join(f"{k} {v:.0f}" for k, v in running.seconds.items()), soft_wrap=True
     )
+
+
+@app.command()
+def plan(
+    sweep: Annotated[str, typer.Argument(help="A sweep's YAML file, or the name of a bundled one.")],
+    preset: PresetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a sweep comes to, before anything runs: data and teachers checked, what is left out by name."""
+    from distiller.search.outline import outline, read_sweep, render_outline
+
+    found = outline(*read_sweep(sweep, preset or ()))
+    if as_json:
+        _print_json([{**one, "configs": str(one["configs"])} for one in found])
+    else:
+        console.print(render_outline(found))
 
 
 @app.command()

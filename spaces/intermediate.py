@@ -54,7 +54,7 @@ class LinearProjection(Choice):
 
     citation: ClassVar[str] = "Romero et al. 2015, FitNets, arXiv 1412.6550"
     kind: Literal["linear"] = "linear"
-    shared: Annotated[bool, OneOf(False, True)] = False
+    shared: Annotated[bool, OneOf(False)] = False
     """One projection for all layer pairs, instead of one for each."""
 
 
@@ -63,7 +63,7 @@ class MlpProjection(Choice):
 
     citation: ClassVar[str] = "Chen et al. 2022, projector ensembles, arXiv 2210.15274"
     kind: Literal["mlp"] = "mlp"
-    shared: Annotated[bool, OneOf(False, True)] = False
+    shared: Annotated[bool, OneOf(False)] = False
     """One projection for all layer pairs, instead of one for each."""
 
 

@@ -96,6 +96,11 @@ def union_of(*models: type[Choice]) -> Union:
     return Union(typing.cast(str, tags.pop()), {id_of(m): m for m in models})
 
 
+def members(annotated: Any) -> tuple[type[Choice], ...]:
+    """The choices of `Annotated[A | B, Field(discriminator=…)]`."""
+    return get_args(get_args(annotated)[0])
+
+
 @functools.cache
 def parts(model: type[Choice]) -> Mapping[str, Parameter | Union]:
     """The parameters and inner unions of a choice, in order, without its tag."""

@@ -11,14 +11,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_serializer
 
-from distiller.spaces.augmentation import Augmentation, Mixup, NoAugmentation, RandomWords
-from distiller.spaces.choice import KIND, Choice, Parameter, Union, parts, union_of
+from distiller.spaces.augmentation import Augmentation, NoAugmentation
+from distiller.spaces.choice import KIND, Choice, Parameter, Union, members, parts, union_of
 from distiller.spaces.errors import InputError
-from distiller.spaces.intermediate import Cosine, Intermediate, MiAlpha, Mse, NoIntermediate, Pkd
+from distiller.spaces.intermediate import Intermediate, NoIntermediate
 from distiller.spaces.optimization import Optimization, Teacher
-from distiller.spaces.prediction import Kl, LabelsOnly, LogitMse, Prediction, SoftCrossEntropy
+from distiller.spaces.prediction import Kl, LabelsOnly, Prediction
 from distiller.spaces.priors import Value
-from distiller.spaces.student import RandomStart, Student, SvdEmbeddings, TeacherLayers
+from distiller.spaces.student import Student, SvdEmbeddings
 
 MAX_SLOTS = 3
 
@@ -35,10 +35,10 @@ class Stage:
 
 STAGES: Mapping[str, Stage] = types.MappingProxyType(
     {
-        "augmentation": Stage(union_of(NoAugmentation, RandomWords, Mixup), MAX_SLOTS),
-        "intermediate": Stage(union_of(NoIntermediate, Mse, Cosine, Pkd, MiAlpha), MAX_SLOTS, ordered=False),
-        "prediction": Stage(union_of(LabelsOnly, SoftCrossEntropy, Kl, LogitMse)),
-        "student": Stage(union_of(RandomStart, SvdEmbeddings, TeacherLayers)),
+        "augmentation": Stage(union_of(*members(Augmentation)), MAX_SLOTS),
+        "intermediate": Stage(union_of(*members(Intermediate)), MAX_SLOTS, ordered=False),
+        "prediction": Stage(union_of(*members(Prediction))),
+        "student": Stage(union_of(*members(Student))),
         "teacher": Stage(Teacher, MAX_SLOTS, ordered=False),
         "optimization": Stage(Optimization),
     }

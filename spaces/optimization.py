@@ -11,7 +11,7 @@ from distiller.spaces.priors import LogUniform, OneOf, Uniform
 
 
 class Teacher(Choice):
-    """A teacher by the name that the sweep's `teachers:` gives it."""
+    """A teacher by the name that the sweep's `teachers:` gives it; several slots are averaged."""
 
     checkpoint: Annotated[str, Field(min_length=1)] = "teacher"
 
@@ -27,3 +27,11 @@ class Optimization(Choice):
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     batch_size: Annotated[int, Field(ge=2, le=65536), OneOf(32)] = 32
     max_grad_norm: Annotated[float, Field(gt=0), OneOf(1.0)] = 1.0
+    beta1: Annotated[float, Field(ge=0, lt=1), OneOf(0.9)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1), OneOf(0.999)] = 0.999
+    layer_decay: Annotated[float, Field(gt=0, le=1), OneOf(1.0)] = 1.0
+    """Factor on the learning rate from each layer to the one below it (Howard & Ruder 2018, 1801.06146)."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1), OneOf(0.0)] = 0.0
+    """Share of a hard label's mass that is spread over all classes (Szegedy et al. 2016, 1512.00567)."""
+    dropout: Annotated[float, Field(ge=0, lt=1), OneOf(0.0)] = 0.0
+    """Of the student's hidden states and attention; the teacher has none."""

@@ -1,4 +1,8 @@
-"""Published recipes as named points of the space."""
+"""Published recipes as named points of the space.
+
+Where a paper distils in pretraining, its recipe stands here on a task's own text. Losses are means over
+layers, tokens and rows, where some papers sum: weights are of that scale.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,31 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from distiller.spaces.augmentation import NoAugmentation
+from distiller.spaces.augmentation import (
+    Augmentation,
+    EmbeddingNeighbours,
+    Mixup,
+    NoAugmentation,
+    RandomWords,
+)
 from distiller.spaces.config import PipelineConfig
-from distiller.spaces.intermediate import NoIntermediate
-from distiller.spaces.prediction import Kl, LabelsOnly, LogitMse, Prediction
+from distiller.spaces.intermediate import (
+    Attention,
+    Cosine,
+    Crd,
+    FirstStage,
+    Intermediate,
+    LinearProjection,
+    MiAlpha,
+    MiniLm,
+    MiniLmV2,
+    Mse,
+    NoIntermediate,
+    NoProjection,
+    Pkd,
+)
+from distiller.spaces.mapping import AttentionWeighted, Emd, Skip, Top
+from distiller.spaces.prediction import Kl, LabelsOnly, LogitMse, Prediction, SoftCrossEntropy
 
 
 @dataclass(frozen=True)
@@ -19,20 +44,28 @@ class Preset:
     summary: str
     citation: str
     prediction: Prediction
-    regression_prediction: Prediction
-    """What stands in where the task has no classes."""
+    intermediate: tuple[Intermediate, ...] = (NoIntermediate(),)
+    augmentation: tuple[Augmentation, ...] = (NoAugmentation(),)
 
     def applied(self, config: PipelineConfig, task_kind: str) -> PipelineConfig:
-        """`config` with this preset's augmentation, intermediate and prediction stages."""
-        regression = task_kind == "regression"
+        """`config` with this preset's augmentation, intermediate and prediction stages.
+
+        A regression has no classes: where the recipe compares probabilities, scores stand in.
+        """
+        prediction = self.prediction
+        if task_kind == "regression" and not isinstance(prediction, (LabelsOnly, LogitMse)):
+            prediction = LogitMse(hard_weight=prediction.hard_weight)
         return config.model_copy(
             update={
-                "augmentation": (NoAugmentation(),),
-                "intermediate": (NoIntermediate(),),
-                "prediction": self.regression_prediction if regression else self.prediction,
+                "augmentation": self.augmentation,
+                "intermediate": self.intermediate,
+                "prediction": prediction,
             }
         )
 
+
+BASELINES = ("no_teacher", "hinton")
+"""What every winner is compared with."""
 
 PRESETS: Mapping[str, Preset] = types.MappingProxyType(
     {
@@ -40,13 +73,83 @@ PRESETS: Mapping[str, Preset] = types.MappingProxyType(
             "The student on labels alone, with the same steps, start and seeds.",
             "",
             LabelsOnly(),
-            LabelsOnly(),
         ),
         "hinton": Preset(
             "Labels and the teacher's softened outputs, half and half.",
-            "Hinton et al. 2015, arXiv 1503.02531",
+            "Hinton et al. 2015, section 2, arXiv 1503.02531",
             Kl(hard_weight=0.5, temperature=2.0),
+        ),
+        "distilbert": Preset(
+            "Softened outputs, labels in place of masked words, and the cosine of the last hidden states, 5:2:1.",
+            "Sanh et al. 2019, section 3, arXiv 1910.01108",
+            Kl(hard_weight=0.285714, temperature=2.0),
+            (Cosine(weight=0.142857, mapping=Top(), projection=NoProjection()),),
+        ),
+        "pkd": Preset(
+            "Labels, softened outputs, and normalised [CLS] states of evenly spaced layers.",
+            "Sun et al. 2019, eq. 7 and 8, arXiv 1908.09355",
+            Kl(hard_weight=0.5, temperature=5.0),
+            (Pkd(weight=10.0),),
+        ),
+        "tinybert": Preset(
+            "First hidden states, embeddings and attention scores, then outputs; words replaced by neighbours.",
+            "Jiao et al. 2020, eq. 7 to 11 and algorithm 1, arXiv 1909.10351",
+            SoftCrossEntropy(hard_weight=0.0, temperature=1.0),
+            (
+                Mse(
+                    mapping=Skip(embeddings=True),
+                    projection=LinearProjection(shared=True),
+                    schedule=FirstStage(share=0.5),
+                ),
+                Attention(target="scores", schedule=FirstStage(share=0.5)),
+            ),
+            (EmbeddingNeighbours(strength=0.3, copies=4),),
+        ),
+        "minilm": Preset(
+            "First attention maps and value relations of the last layer, then labels.",
+            "Wang et al. 2020, eq. 4 to 7, arXiv 2002.10957",
+            LabelsOnly(),
+            (MiniLm(schedule=FirstStage(share=0.5)),),
+        ),
+        "minilm_v2": Preset(
+            "First relations of queries, keys and values of the last layer, then labels.",
+            "Wang et al. 2021, eq. 3 to 5, arXiv 2012.15828",
+            LabelsOnly(),
+            (MiniLmV2(heads=16, schedule=FirstStage(share=0.5)),),
+        ),
+        "bert_emd": Preset(
+            "Outputs, and hidden states and attention maps of all layer pairs, weighted by optimal transport.",
+            "Li et al. 2020, eq. 3 to 12, arXiv 2010.06133",
+            SoftCrossEntropy(hard_weight=0.0, temperature=1.0),
+            (
+                Mse(weight=0.1, mapping=Emd()),
+                Attention(weight=0.1, target="maps", mapping=Emd()),
+            ),
+        ),
+        "mixkd": Preset(
+            "Labels and the teacher's outputs, half of them on mixtures of texts.",
+            "Liang et al. 2021, eq. 3 to 6, arXiv 2011.00593",
             LogitMse(hard_weight=0.5),
+            augmentation=(Mixup(concentration=0.4),),
+        ),
+        "codir": Preset(
+            "Labels, softened outputs, and mean-pooled layers told from a memory of other texts'.",
+            "Sun et al. 2020, eq. 4 to 7, arXiv 2009.14167",
+            Kl(hard_weight=0.5, temperature=2.0),
+            (Crd(weight=0.1, representation="mean", mapping=Skip()),),
+        ),
+        "alp_kd": Preset(
+            "Labels, softened outputs, and [CLS] states against a learned mixture of all teacher layers.",
+            "Passban et al. 2021, eq. 3 to 6, arXiv 2012.14022",
+            Kl(hard_weight=0.5, temperature=2.0),
+            (Mse(representation="cls", mapping=AttentionWeighted()),),
+        ),
+        "distiller_best": Preset(
+            "MI-alpha between evenly spaced layers, outputs, changed words and mixtures of texts.",
+            "He et al. 2021, section 5, arXiv 2109.11105",
+            Kl(hard_weight=0.5, temperature=2.0),
+            (MiAlpha(alpha=0.9, weight=0.1),),
+            (RandomWords(strength=0.1, copies=1), Mixup(concentration=0.4)),
         ),
     }
 )

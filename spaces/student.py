@@ -1,4 +1,4 @@
-"""The student stage: the architecture, in the teacher's family, and where its parameters start."""
+"""The student stage: the architecture, and where its parameters start."""
 
 from __future__ import annotations
 
@@ -11,6 +11,21 @@ from distiller.spaces.priors import OneOf
 
 Layers = Annotated[int, Field(ge=1, le=48), OneOf(2, 3, 4, 6)]
 Width = Annotated[int, Field(ge=16, le=4096, multiple_of=16), OneOf(128, 256, 384)]
+Family = Annotated[
+    Literal[
+        "teacher",
+        "bert",
+        "roberta",
+        "distilbert",
+        "electra",
+        "albert",
+        "mobilebert",
+        "deberta-v2",
+        "modernbert",
+    ],
+    OneOf("teacher"),
+]
+"""The model type; `teacher` is the teacher's own. The tokenizer is the teacher's in any case."""
 
 
 class RandomStart(Choice):
@@ -19,6 +34,7 @@ class RandomStart(Choice):
     initialization: Literal["random"] = "random"
     layers: Layers = 2
     width: Width = 128
+    family: Family = "teacher"
 
 
 class SvdEmbeddings(Choice):
@@ -28,6 +44,7 @@ class SvdEmbeddings(Choice):
     initialization: Literal["svd"] = "svd"
     layers: Layers = 2
     width: Width = 128
+    family: Family = "teacher"
 
 
 class TeacherLayers(Choice):
@@ -39,4 +56,16 @@ class TeacherLayers(Choice):
     selection: Literal["first", "last", "even"] = "even"
 
 
-Student = Annotated[RandomStart | SvdEmbeddings | TeacherLayers, Field(discriminator="initialization")]
+class Pretrained(Choice):
+    """An encoder as it was pretrained, with its own tokenizer, in its own size."""
+
+    citation: ClassVar[str] = "Turc et al. 2019, well-read students, arXiv 1908.08962"
+    searched_by_default: ClassVar[bool] = False
+    initialization: Literal["pretrained"] = "pretrained"
+    checkpoint: Annotated[str, Field(min_length=1)] = "google/bert_uncased_L-2_H-128_A-2"
+    """A hub name, a folder or `package:NAME/inside`."""
+
+
+Student = Annotated[
+    RandomStart | SvdEmbeddings | TeacherLayers | Pretrained, Field(discriminator="initialization")
+]

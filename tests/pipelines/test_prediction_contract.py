@@ -144,7 +144,7 @@ MUTANTS: dict[str, tuple[SoftLoss, Mapping[str, float], Truth | None, str]] = {
         "compare classes, not rows",
     ),
     "rows weighted by place": (
-        SoftLoss(softened(lambda s, t, m: mean(rows(s, t) * torch.arange(len(s)).remainder(3), m))),
+        SoftLoss(softened(lambda s, t, m: mean(rows(s, t) * (1 + torch.arange(len(s)).remainder(3)), m))),
         TEMPERATURE,
         None,
         "order of rows",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from distiller.pipelines.demand import Demand
+from distiller.pipelines.dropout import set_dropout
 from distiller.pipelines.material import Material
 from distiller.pipelines.member import Member, Progress, adaptations, cohort_key
 from distiller.pipelines.optimizer import (
@@ -118,10 +119,10 @@ class CohortRun:
         models = []
         for member, table in zip(self.members, self.tables, strict=True):
             choice = member.config.student
-            dropout = member.config.optimization.dropout
-            model = build_model(choice, teacher.model, task, table, self.vocabulary, member.seed, dropout)
+            model = build_model(choice, teacher.model, task, table, self.vocabulary, member.seed)
             if isinstance(choice, TeacherLayers):
                 align_head(model, task, teacher.order, *material.scale)
+            set_dropout(model, member.config.optimization.dropout)
             models.append(cast(PreTrainedModel, cast(nn.Module, model).to(self.dtype)))
         self.students = StackedStudents(models, material.device)
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
-from distiller.pipelines.contract_cases import Form, Maker, settings_of
+from distiller.pipelines.contract_cases import STUDENT_HEADS, Maker, settings_of
 from distiller.pipelines.objectives.objective import Objective
 from distiller.spaces.choice import Choice, id_of
 from distiller.spaces.priors import Value
@@ -49,22 +49,21 @@ def check_objective(
             must change the loss.
         tokens: whether an objective without `reads` takes token-wise states, beside one vector an example.
     """
-    forms = [f for f in get_args(Form) if f == "tokens" or objective.reads is None]
-    if not tokens:
-        forms.remove("tokens")
-    for form in forms:
-        maker = Maker(objective, form, dict(settings or {}))
+    makers = [Maker(objective, "tokens", dict(settings or {}))] if tokens or objective.reads else []
+    if objective.reads is None:
+        makers.append(Maker(objective, "vectors", dict(settings or {})))
+    if objective.reads_heads:
+        makers.append(dataclasses.replace(makers[0], teacher_heads=STUDENT_HEADS))
+    for maker in makers:
         for promise in PROMISES:
             try:
                 promise(maker)
             except ContractError as broken:
-                raise ContractError(f"{name}, {form}: {broken}") from None
+                raise ContractError(f"{name}, {maker.form}: {broken}") from None
             except Exception as error:
-                reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
                 kept = promise.__name__.replace("_", " ")
-                raise ContractError(
-                    f"{name}, {form}: raises where it is checked that {kept}: {reason}"
-                ) from error
+                raise ContractError(f"{name}, {maker.form}: as to whether {kept}, raises {reason}") from error
 
 
 def _require(kept: bool | Tensor, broken: str) -> None:
@@ -218,6 +217,8 @@ def padding_is_invisible(maker: Maker) -> None:
         _require(_near(value, expected), f"{rubbish} in the padding changes the loss")
         _require(not gradient.masked_select(hidden).any(), "padding gets a gradient")
         _require(_near(gradient, expected_gradient), f"{rubbish} in the padding changes the gradient")
+    counted = dataclasses.replace(case, mask=case.mask.long()).value()
+    _require(_near(counted, expected), "a mask of integers gives another loss than one of booleans")
     longer, gradient = case.padded(4).solved()
     _require(_near(longer, expected), "more padding changes the loss")
     _require(_near(gradient[:, :-4], expected_gradient), "more padding changes the gradient")

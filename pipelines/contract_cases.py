@@ -107,6 +107,7 @@ class Maker:
     objective: Objective
     form: Form
     settings: Mapping[str, Sequence[Value]] = field(default_factory=dict)
+    teacher_heads: int = TEACHER_HEADS
 
     def case(
         self,
@@ -145,7 +146,7 @@ class Maker:
         fixed: dict[str, Any] = {n: v for n, v in settings.items() if not isinstance(v, float)}
         if self.objective.reads_heads:
             fixed["student_heads"] = STUDENT_HEADS
-            fixed["teacher_heads"] = STUDENT_HEADS if equal else TEACHER_HEADS
+            fixed["teacher_heads"] = STUDENT_HEADS if equal else self.teacher_heads
         memory = {}
         if self.objective.remembers:
             drawn = int(settings.get("negatives", NEGATIVES))
@@ -170,17 +171,21 @@ def settings_of(choice: type[Choice]) -> dict[str, tuple[Value, ...]]:
     for name, part in parts(choice).items():
         if isinstance(part, Parameter) and name not in parts(Term):
             others = [v for v in _candidates(part) if v != part.default and _is_legal(choice, name, v)]
-            settings[name] = (part.default, *others)
+            settings[name] = tuple(part.python_type(value) for value in (part.default, *others))
     return settings
 
 
 def _candidates(parameter: Parameter) -> list[Value]:
     default = parameter.default
-    if isinstance(default, bool):
+    if parameter.python_type is bool:
         return [not default]
-    if isinstance(default, (int, float)):
-        return [default * 2, type(default)(default / 2), default + 1, type(default)(1)]
-    return list(parameter.prior.values) if isinstance(parameter.prior, OneOf) else []
+    if parameter.python_type is str:
+        return list(parameter.prior.values) if isinstance(parameter.prior, OneOf) else []
+    return [
+        default * 2,
+        default + 1,
+        *([default / 2] if parameter.python_type is float else [default // 2, 1]),
+    ]
 
 
 def _is_legal(choice: type[Choice], name: str, value: Value) -> bool:

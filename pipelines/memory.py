@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import vmap
 from torch.nn import functional as F
 
-from distiller.pipelines.objectives import CONTRAST_WIDTH, crd_embed, remembered
+from distiller.pipelines.objectives.crd import MEMORY_WIDTH, crd_embed, remembered
 
 
 class Memory:
@@ -27,7 +27,7 @@ class Memory:
                 torch.randn(
                     pairs,
                     rows,
-                    CONTRAST_WIDTH,
+                    MEMORY_WIDTH,
                     generator=torch.Generator().manual_seed(2 * seed + number),
                 )
                 for seed in seeds

@@ -7,6 +7,7 @@ memory, all stacked per member.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from distiller.pipelines.demand import Demand, pairs_of, reads_of
 from distiller.pipelines.mapping import layer_attention, pair_weights, start_state
 from distiller.pipelines.memory import Memory
 from distiller.pipelines.objectives import OBJECTIVES, State, reduce_representation
+from distiller.pipelines.objectives.masking import mixed_teacher
 from distiller.pipelines.projection import DEVIATION, project, projection_start
 from distiller.pipelines.recording import ATTENTION_STATES
 from distiller.spaces.choice import Choice, Parameter, parts
@@ -337,9 +339,11 @@ class TermGroup:
         told: dict[str, Any] = {**vectors, **dict(self.kind.settings), **memory}
         if self.objective.start is not None:
             told["parameters"] = parameters
-        if self.kind.reads[0].name in ATTENTION_STATES:
+        if self.objective.reads_heads:
             told |= {"student_heads": self.sizes.student_heads, "teacher_heads": self.sizes.teacher_heads}
-        return self.objective.loss(student, teacher.to(student.dtype), mask, **told)
+        with mixed_teacher() if self.mixes else nullcontext():
+            cost: Tensor = self.objective.loss(student, teacher.to(student.dtype), mask, **told)
+        return cost
 
     def keep(self, members: Sequence[int]) -> bool:
         """Drop all members but these, which are numbered anew; False where none is left."""

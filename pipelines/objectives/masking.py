@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor
+
+_mixed: ContextVar[bool] = ContextVar("mixed", default=False)
 
 SAME = 1e-10
 """Vectors whose squared distance is below this share of their squared length count as equal.
@@ -23,9 +29,19 @@ def visible(states: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def comparable(student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Both sides `visible` in the student's precision; the teacher without a gradient."""
+    """Both sides `visible` in the student's precision; the teacher without a gradient, mixtures apart."""
     own = visible(student, mask)
-    return own, visible(teacher.detach(), mask).to(own.dtype)
+    return own, visible(teacher if _mixed.get() else teacher.detach(), mask).to(own.dtype)
+
+
+@contextmanager
+def mixed_teacher() -> Iterator[None]:
+    """Inside, what stands for the teacher is a mixture of its layers, whose weights learn through it."""
+    token = _mixed.set(True)
+    try:
+        yield
+    finally:
+        _mixed.reset(token)
 
 
 def mean_over_real(losses: Tensor, mask: Tensor | None) -> Tensor:

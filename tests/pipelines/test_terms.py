@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from distiller.pipelines.mapping import emd_weights, pairs, transport_plan
-from distiller.pipelines.mutual_information import mi_alpha_loss
 from distiller.pipelines.objectives import OBJECTIVES, reduce_representation
+from distiller.pipelines.objectives.mutual_information import mi_alpha_loss
 from distiller.pipelines.terms import Sizes, TermGroup, term_groups
 from tests.pipelines.conftest import CPU, config_of
 
@@ -55,7 +55,8 @@ def slowly(group: TermGroup, row: int, emd_state: tuple[Tensor, Tensor] | None) 
         teacher = teacher_hidden(state.name)[t, state.name][STREAM[member]]
         own = {n: v[row, p] for n, v in group.parameters.items()}
         if kind.objective == "mi_alpha":
-            costs.append(mi_alpha_loss(student, teacher, own, group.vectors["alpha"][row]))
+            alpha = group.vectors["alpha"][row]
+            costs.append(mi_alpha_loss(student, teacher, None, parameters=own, alpha=alpha))
         else:
             student = nn.functional.linear(student, own["projection_weight"], own["projection_bias"])
             seen = mask if state.name == "tokens" else torch.ones(B)

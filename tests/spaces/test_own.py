@@ -59,12 +59,14 @@ assert PipelineConfig().config_id == before
 whole = full_space()
 assert any(d.path == "intermediate.huber.delta" for d in whole.questions())
 assert "huber" in json.dumps(config_schema())
-one = recipe.Recipe(
-    name="trec", dataset={"builtin": "trec"}, teachers={"t": {"model": "m"}}, budget={"steps": 9}, config=config
-)
+one = recipe.Recipe.model_validate(dict(
+    name="trec", dataset={"builtin": "trec"}, teachers={"t": {"model": "m"}},
+    budget={"steps": 9}, config=config,
+))
 assert recipe.parse_recipe(one.to_yaml(), "f").config == config
 (entry,) = [e for e in catalog() if e["id"] == "huber"]
-print(json.dumps([entry["stage"], entry["summary"], config.intermediate[0].objective, type(config.intermediate[0].delta).__name__]))
+term = config.intermediate[0]
+print(json.dumps([entry["stage"], entry["summary"], term.objective, type(term.delta).__name__]))
 """
 
 

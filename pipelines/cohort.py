@@ -49,7 +49,7 @@ class CohortRun:
     """A cohort in training; `advance` takes it on, `keep` drops members on the way.
 
     Equal members train equally in any cohort: batches come of `order_seed` and what the cohort shares
-    alone, everything else of a member from its own seed.
+    alone, everything else of a member from its own seed; only dropout masks depend on who else is there.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ def set_dropout(model: PreTrainedModel, rate: float) -> None:
                 setattr(module, name, rate)
         for name, child in list(module.named_children()):
             if "drop" in name and isinstance(child, nn.Identity):  # its dropout, where it was built with none
-                setattr(module, name, nn.Dropout(rate))
+                setattr(module, name, nn.Dropout(rate).train(module.training))
     for name, value in model.config.to_dict().items():
         if "dropout" in name and isinstance(value, float):
             setattr(model.config, name, rate)

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distiller.pipelines import mutual_information as mi
+from distiller.pipelines.objectives import OBJECTIVES
+from distiller.pipelines.objectives import mutual_information as mi
 
 ALPHAS = (0.0, 0.01, 0.3, 0.7, 1.0)
 DIMENSIONS, RHO = 3, 0.75
@@ -28,17 +29,21 @@ def rng(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def gaussians(batches: int, size: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """x, y [batches, size, DIMENSIONS] of mutual information TRUTH."""
-    x, noise = torch.randn(2, batches, size, DIMENSIONS, dtype=torch.float64, generator=rng(seed))
-    return x, RHO * x + math.sqrt(1 - RHO**2) * noise
+def gaussians(
+    batches: int, size: int, seed: int = 0, dimensions: int = DIMENSIONS, rho: float = RHO
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """x, y [batches, size, dimensions], correlated rho in each: of mutual information -d/2 log(1 - rho^2)."""
+    x, noise = torch.randn(2, batches, size, dimensions, dtype=torch.float64, generator=rng(seed))
+    return x, rho * x + math.sqrt(1 - rho**2) * noise
 
 
-def log_ratio(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def log_ratio(x: torch.Tensor, y: torch.Tensor, rho: float = RHO) -> torch.Tensor:
     """The best critic, log p(y | x) / p(y), for every pair: [..., i, j] of x_i and y_j."""
-    x, y = x.unsqueeze(-2), y.unsqueeze(-3)
-    spread = 1 - RHO**2
-    return (-0.5 * math.log(spread) - (y - RHO * x).square() / (2 * spread) + y.square() / 2).sum(-1)
+    # -(y - rho x)^2 / 2 v + y^2 / 2 multiplied out, so that no [..., i, j, d] is made; v = 1 - rho^2.
+    variance = 1 - rho**2
+    lengths = rho**2 * (x.square().sum(-1).unsqueeze(-1) + y.square().sum(-1).unsqueeze(-2))
+    products = rho * x @ y.transpose(-1, -2)
+    return (products - lengths / 2) / variance - x.shape[-1] / 2 * math.log(variance)
 
 
 def slow_mi_alpha(scores: torch.Tensor, log_a: torch.Tensor, alpha: float) -> float:
@@ -105,6 +110,122 @@ def test_bounds_on_gaussians_of_known_information() -> None:
     assert contrastive.max() <= math.log(size)
 
 
+TWENTY = 20
+NATS = (1.0, 2.0, 4.0)
+
+
+@pytest.fixture(scope="module", params=NATS)
+def known(request: pytest.FixtureRequest) -> tuple[float, torch.Tensor]:
+    """The truth in nats, and the best critic's scores on 600 batches of 64 in 20 dimensions."""
+    rho = math.sqrt(1 - math.exp(-2 * request.param / TWENTY))
+    return request.param, log_ratio(*gaussians(600, 64, 21, TWENTY, rho), rho)
+
+
+def test_the_critic_of_these_tests_is_the_log_density_ratio() -> None:
+    x, y = gaussians(1, 4, 20)
+    normal = torch.distributions.Normal
+    ratio = normal(RHO * x[0, :, None], math.sqrt(1 - RHO**2)).log_prob(y[0]) - normal(0, 1).log_prob(y[0])
+    torch.testing.assert_close(log_ratio(x, y)[0], ratio.sum(-1))
+
+
+def test_every_bound_stays_below_the_truth(known: tuple[float, torch.Tensor]) -> None:
+    """At the best critic, in 20 dimensions, batch 64."""
+    truth, scores = known
+    ones, zeros = torch.ones(64).double(), torch.zeros(64).double()
+    bounds = {
+        "info_nce": mi.info_nce,
+        "tuba": lambda s: mi.tuba(s, zeros),
+        "nwj": lambda s: mi.nwj(s + 1),
+        "tuba with another baseline": lambda s: mi.tuba(s, ones),
+        "nwj without its constant": mi.nwj,
+        **{f"alpha {a}": lambda s, a=a: mi.mi_alpha(s, zeros, a) for a in ALPHAS},
+    }
+    for name, bound in bounds.items():
+        found = torch.func.vmap(bound)(scores)
+        noise = found.std().item() / math.sqrt(len(found))
+        assert found.mean().item() < truth + 4 * noise, name
+        if name in ("tuba", "nwj", "alpha 0.0"):
+            assert found.mean().item() == pytest.approx(truth, abs=max(4 * noise, 0.02)), name
+    contrastive = torch.func.vmap(mi.info_nce)(scores)
+    assert contrastive.max() <= math.log(64)
+    assert contrastive.mean() > 0.75 * truth
+
+
+def test_alpha_trades_bias_for_variance(known: tuple[float, torch.Tensor]) -> None:
+    """Poole et al. figures 2 and 3: from alpha = 1 to 0 the bias falls and the variance grows."""
+    truth, scores = known
+    zeros = torch.zeros(64).double()
+    found = [torch.func.vmap(lambda s, a=a: mi.mi_alpha(s, zeros, a))(scores) for a in (1.0, 0.5, 0.1, 0.0)]
+    biases = [truth - f.mean().item() for f in found]
+    deviations = [f.std().item() for f in found]
+    assert biases == sorted(biases, reverse=True)
+    assert deviations == sorted(deviations)
+    assert biases[0] > abs(biases[-1])
+    assert deviations[-1] > 1.05 * deviations[0]
+
+
+def test_info_nce_saturates_at_the_log_of_the_batch() -> None:
+    """At 12 nats of information a batch of 32 can show log 32 = 3.47 at most."""
+    rho = math.sqrt(1 - math.exp(-2 * 12 / TWENTY))
+    found = torch.func.vmap(mi.info_nce)(log_ratio(*gaussians(100, 32, 22, TWENTY, rho), rho))
+    assert 0.98 * math.log(32) < found.mean() <= math.log(32)
+
+
+def test_nwj_is_tuba_with_the_baseline_e() -> None:
+    scores = torch.randn(6, 6, dtype=torch.float64, generator=rng(15))
+    off = [scores[i, j].item() for i in range(6) for j in range(6) if i != j]
+    expected = scores.diagonal().mean().item() - sum(math.exp(s - 1) for s in off) / 30
+    assert mi.nwj(scores).item() == pytest.approx(expected)
+    torch.testing.assert_close(mi.nwj(scores), mi.tuba(scores, torch.ones(6).double()))
+
+
+def test_js_equals_loops_and_binary_cross_entropy() -> None:
+    scores = 3 * torch.randn(5, 5, dtype=torch.float64, generator=rng(16))
+    off = [scores[i, j].item() for i in range(5) for j in range(5) if i != j]
+    negatives = sum(math.log1p(math.exp(s)) for s in off) / len(off)
+    positives = sum(math.log1p(math.exp(-scores[j, j].item())) for j in range(5)) / 5
+    assert mi.jensen_shannon(scores).item() == pytest.approx(-positives - negatives)
+    same = torch.eye(5, dtype=torch.bool)
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = bce(scores[same], torch.ones(5).double()) + bce(scores[~same], torch.zeros(20).double())
+    torch.testing.assert_close(mi.jensen_shannon(scores), -expected)
+
+
+def test_js_is_largest_at_the_log_density_ratio(known: tuple[float, torch.Tensor]) -> None:
+    truth, scores = known
+    best = torch.func.vmap(mi.jensen_shannon)(scores)
+    assert -math.log(4) < best.mean() < 0
+    for wrong in (scores + 0.5, scores - 0.5, 0.5 * scores, 1.5 * scores, scores + scores.sin()):
+        less = best - torch.func.vmap(mi.jensen_shannon)(wrong)
+        assert less.mean() > 3 * less.std() / math.sqrt(len(less))
+    assert best.mean() > torch.func.vmap(mi.jensen_shannon)(torch.zeros_like(scores)).mean() + 0.05 * truth
+
+
+@pytest.mark.parametrize("name", ["mi_alpha", "info_nce", "tuba", "nwj", "js"])
+def test_the_registered_losses_are_minus_their_bounds(name: str) -> None:
+    objective = OBJECTIVES[name]
+    assert objective.start is not None
+    parameters = {n: p.double() for n, p in objective.start(4, 6, rng(17)).items()}
+    for key in parameters:
+        if key.startswith("baseline_output"):
+            parameters[key] = parameters[key] + 0.3
+    student = torch.randn(5, 4, dtype=torch.float64, generator=rng(18))
+    teacher = torch.randn(5, 6, dtype=torch.float64, generator=rng(19))
+    scores = (student @ parameters["student_weight"].T) @ (teacher @ parameters["teacher_weight"].T).T
+    scores = scores / math.sqrt(mi.CRITIC_WIDTH)
+    bounds = {"info_nce": mi.info_nce, "nwj": mi.nwj, "js": mi.jensen_shannon}
+    if name in bounds:
+        expected = bounds[name](scores)
+        found = objective.loss(student, teacher, None, parameters=parameters)
+    else:
+        hidden = teacher @ parameters["baseline_hidden_weight"].T + parameters["baseline_hidden_bias"]
+        log_a = (hidden.tanh() @ parameters["baseline_output_weight"].T).squeeze(-1) + 0.3
+        more = {"alpha": torch.tensor(0.3)} if name == "mi_alpha" else {}
+        expected = mi.mi_alpha(scores, log_a, 0.3) if more else mi.tuba(scores, log_a)
+        found = objective.loss(student, teacher, None, parameters=parameters, **more)
+    torch.testing.assert_close(found, -expected, rtol=1e-6, atol=1e-7)
+
+
 def test_a_wrong_critic_and_baseline_stay_below() -> None:
     scores = 1.5 * log_ratio(*gaussians(5_000, 8, seed=3)) + 1
     for alpha in ALPHAS:
@@ -137,17 +258,21 @@ def test_gradcheck(alpha: float) -> None:
 
 
 def test_vmap_over_members_with_gradients() -> None:
-    members = [mi.critic_parameters(4, 6, 8, rng(seed)) for seed in range(3)]
+    members = [mi.start_critic_and_baseline(4, 6, rng(seed)) for seed in range(3)]
     stacked = {name: torch.stack([m[name] for m in members]).double() for name in members[0]}
     student = torch.randn(3, 5, 4, dtype=torch.float64, generator=rng(7))
     teacher = torch.randn(5, 6, dtype=torch.float64, generator=rng(8))
     alphas = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
-    both = torch.func.grad_and_value(mi.mi_alpha_loss, argnums=(0, 2))
-    fused_gradients, fused = torch.func.vmap(both, (0, None, 0, 0))(student, teacher, stacked, alphas)
+
+    def loss(student: torch.Tensor, parameters: dict[str, torch.Tensor], alpha: torch.Tensor) -> torch.Tensor:
+        return mi.mi_alpha_loss(student, teacher, None, parameters=parameters, alpha=alpha)
+
+    both = torch.func.grad_and_value(loss, argnums=(0, 1))
+    fused_gradients, fused = torch.func.vmap(both)(student, stacked, alphas)
     for k, alpha in enumerate(alphas.tolist()):
         parameters = {name: tensor[k] for name, tensor in stacked.items()}
-        (of_student, of_parameters), loss = both(student[k], teacher, parameters, alpha)
-        torch.testing.assert_close(fused[k], loss)
+        (of_student, of_parameters), solo = both(student[k], parameters, alpha)
+        torch.testing.assert_close(fused[k], solo)
         torch.testing.assert_close(fused_gradients[0][k], of_student)
         for name, gradient in of_parameters.items():
             torch.testing.assert_close(fused_gradients[1][name][k], gradient)
@@ -159,7 +284,7 @@ def test_vmap_over_members_with_gradients() -> None:
 def test_training_a_critic_raises_the_bound_towards_the_truth(alpha: float) -> None:
     parameters = {
         name: tensor.requires_grad_()
-        for name, tensor in mi.critic_parameters(DIMENSIONS, DIMENSIONS, 16, rng(9)).items()
+        for name, tensor in mi.start_critic_and_baseline(DIMENSIONS, DIMENSIONS, rng(9)).items()
     }
     optimizer = torch.optim.Adam(list(parameters.values()), lr=3e-2)
     train_x, train_y = (x.float() for x in gaussians(150, 64, seed=10))
@@ -167,23 +292,33 @@ def test_training_a_critic_raises_the_bound_towards_the_truth(alpha: float) -> N
 
     def held_out() -> float:
         with torch.no_grad():
-            loss = torch.func.vmap(lambda x, y: mi.mi_alpha_loss(x, y, parameters, alpha))(held_x, held_y)
+            loss = torch.func.vmap(
+                lambda x, y: mi.mi_alpha_loss(x, y, None, parameters=parameters, alpha=alpha)
+            )(held_x, held_y)
         return -loss.mean().item()
 
     start = held_out()
     for x, y in zip(train_x, train_y, strict=True):
         optimizer.zero_grad()
-        mi.mi_alpha_loss(x, y, parameters, alpha).backward()
+        mi.mi_alpha_loss(x, y, None, parameters=parameters, alpha=alpha).backward()
         optimizer.step()
     assert start < 0.2
     assert 0.5 * TRUTH < held_out() < 1.02 * TRUTH
 
 
-def test_a_batch_of_one_says_nothing() -> None:
-    parameters = mi.critic_parameters(3, 2, 4, rng(12))
+@pytest.mark.parametrize("name", ["mi_alpha", "info_nce", "tuba", "nwj", "js"])
+def test_a_batch_of_one_says_nothing(name: str) -> None:
+    objective = OBJECTIVES[name]
+    assert objective.start is not None
     student = torch.randn(1, 3, generator=rng(13), requires_grad=True)
-    loss = mi.mi_alpha_loss(student, torch.randn(1, 2, generator=rng(14)), parameters, 0.5)
+    more = {"alpha": 0.5} if name == "mi_alpha" else {}
+    loss = objective.loss(
+        student,
+        torch.randn(1, 2, generator=rng(14)),
+        None,
+        parameters=objective.start(3, 2, rng(12)),
+        **more,
+    )
     loss.backward()
     assert loss == 0
     assert (student.grad == 0).all()
-    assert mi.tuba(torch.ones(1, 1), torch.zeros(1)) == 0

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,6 @@ from distiller.pipelines.checkpoint import forward, inference_dtype
 from distiller.pipelines.content import built_once, content_key
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.objectives import reduce_representation
-from distiller.pipelines.student import takes_types
 from distiller.pipelines.teacher import Teacher
 from distiller.pipelines.tokens import Batch, IntArray, Tokens, by_tokens
 
@@ -132,18 +130,8 @@ def live_targets(
 ) -> Targets:
     """The teacher's outputs on a padded batch, given by ids or by word `embeddings` [B, T, H]."""
     model = teacher.in_precision(precision)
-    inputs: dict[str, Any] = {"output_hidden_states": bool(demand)}
-    if embeddings is None:
-        outputs = forward(model, batch.ids, batch.types, batch.mask, **inputs)
-    else:
-        if takes_types(model):
-            inputs["token_type_ids"] = batch.types
-        outputs = model(
-            inputs_embeds=embeddings.to(model.dtype),
-            attention_mask=batch.mask.long(),
-            return_dict=True,
-            **inputs,
-        )
+    words = None if embeddings is None else embeddings.to(model.dtype)
+    outputs = forward(model, batch.ids, batch.types, batch.mask, words, output_hidden_states=bool(demand))
     hidden = {
         (layer, representation): reduce_representation(
             outputs.hidden_states[layer].float(), batch.mask, representation

@@ -15,15 +15,16 @@ from transformers import PreTrainedModel
 
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.material import Material
-from distiller.pipelines.member import Member, Progress, adaptations, cohort_key
+from distiller.pipelines.member import Member, Progress, adaptations, check_tokenizers, cohort_key
 from distiller.pipelines.optimizer import SoloAdamW, Stacked, StackedAdamW, decays, learning_rates
 from distiller.pipelines.outputs import prediction_groups
+from distiller.pipelines.pretrained import build_pretrained
 from distiller.pipelines.stack import StackedStudents
 from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, teacher_hidden
-from distiller.pipelines.student import align_head, build_model, width_of, with_full_vocabulary
+from distiller.pipelines.student import align_head, build_model, layers_of, width_of, with_full_vocabulary
 from distiller.pipelines.terms import term_groups
 from distiller.pipelines.tokens import IntArray, by_length, training_batches
-from distiller.spaces.student import TeacherLayers
+from distiller.spaces.student import Pretrained, TeacherLayers
 
 __all__ = ["CohortRun", "Member", "Progress", "adaptations", "cohort_key"]
 
@@ -50,6 +51,7 @@ class CohortRun:
 
         Raises:
             ValueError: the members cannot share a cohort.
+            InputError: a config compares tokens that its student and its teacher cut differently.
         """
         if len({cohort_key(m.config, material) for m in members}) != 1:
             raise ValueError("members of a cohort need one architecture, batch size, pool and teacher")
@@ -60,14 +62,18 @@ class CohortRun:
         self.train_seconds = 0.0
         self.errors: dict[int, str] = {}
         configs = [m.config for m in members]
+        for config in configs:
+            check_tokenizers(config, material)
+        self.origin = material.origin(configs[0].student)
         self.rates = [0.0] * len(members)
         self._make_streams()
         self._make_students()
-        teacher = material.teacher.model.config
+        teacher, student = material.teacher.model.config, configs[0].student
         self.terms = term_groups(
             configs,
             [m.seed for m in members],
-            width_of(configs[0].student, teacher),
+            layers_of(student, self.origin.config),
+            width_of(student, self.origin.config),
             material.teacher.layers,
             int(teacher.hidden_size),
             material.device,
@@ -95,20 +101,26 @@ class CohortRun:
         wanted: list[Demand | None] = [None] * len(policies)
         for config, stream in zip(configs, self.member_stream, strict=True):
             if config.uses_teacher:
-                wanted[stream] = (wanted[stream] or Demand()) | Demand.of_config(config, layers)
-        self.streams = [Stream(p, self.material, w) for p, w in zip(policies, wanted, strict=True)]
+                depth = layers_of(config.student, self.origin.config)
+                wanted[stream] = (wanted[stream] or Demand()) | Demand.of_config(config, depth, layers)
+        self.streams = [
+            Stream(p, self.material, w, self.origin) for p, w in zip(policies, wanted, strict=True)
+        ]
 
     def _make_students(self) -> None:
         material, task = self.material, self.material.dataset.task
         teacher = material.teacher
         views = list(dict.fromkeys(view for stream in self.streams for view in stream.views))
-        self.vocabulary = material.vocabulary(views)
+        self.vocabulary = material.vocabulary(views, self.origin)
         self.new_ids = self.vocabulary.new_ids.to(material.device)
         self.tables = [material.word_table(m.config.student, m.seed) for m in self.members]
         models = []
         for member, table in zip(self.members, self.tables, strict=True):
             choice = member.config.student
-            model = build_model(choice, teacher.model, task, table, self.vocabulary, member.seed)
+            if isinstance(choice, Pretrained):
+                model = build_pretrained(self.origin, self.vocabulary, member.seed)
+            else:
+                model = build_model(choice, teacher.model, task, table, self.vocabulary, member.seed)
             if isinstance(choice, TeacherLayers):
                 align_head(model, task, teacher.order, *material.scale)
             models.append(cast(PreTrainedModel, cast(nn.Module, model).to(self.dtype)))
@@ -182,7 +194,7 @@ class CohortRun:
             stream.batch(rows, rounds, np.random.Generator(np.random.PCG64(state))) for stream in self.streams
         ]
         longest = max(b.inputs.ids.shape[1] for b in batches)
-        pad = self.material.teacher.tokenizer.pad_token_id
+        pad = self.origin.pad_id
         return [b.lengthened(longest, pad).to(self.material.device) for b in batches]
 
     def _losses(
@@ -229,9 +241,9 @@ class CohortRun:
     @torch.no_grad()
     def outputs(self, split: str) -> npt.NDArray[Any]:
         """Standardised outputs [K, N, C] on validation or test."""
-        tokens = self.material.held_out[split]
+        tokens = self.material.held_out_tokens(split, self.origin)
         outputs = np.empty((len(self.members), len(tokens), self.material.dataset.task.outputs), np.float32)
-        pad = self.material.teacher.tokenizer.pad_token_id
+        pad = self.origin.pad_id
         for rows in by_length(tokens.lengths, 128):
             batch = tokens.padded(rows, pad).to(self.material.device)
             logits, _ = self.students(self.new_ids[batch.ids], batch.types, batch.mask)
@@ -293,7 +305,7 @@ class CohortRun:
         member = self.names.index(name)
         return with_full_vocabulary(
             self.students.student(member),
-            self.material.teacher.model.config,
+            self.origin.config,
             self.tables[member],
             self.vocabulary,
         )

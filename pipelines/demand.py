@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from distiller.pipelines.mapping import pairs
 from distiller.spaces.choice import Choice
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.intermediate import NoIntermediate, Pkd
-from distiller.spaces.priors import OneOf, values_of
-from distiller.spaces.space import Branch, Group, Space
+from distiller.spaces.priors import values_of
+from distiller.spaces.space import Branch, Space
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,17 @@ class Demand:
         return Demand(frozenset(state for state in self.states if state[1] != representation))
 
     @classmethod
-    def of_config(cls, config: PipelineConfig, teacher_layers: int) -> Demand:
-        """What one config's intermediate terms read."""
+    def of_config(cls, config: PipelineConfig, student_layers: int, teacher_layers: int) -> Demand:
+        """What the intermediate terms of a config with a student of this depth read."""
         demand = cls()
         for term in config.intermediate:
             if not isinstance(term, NoIntermediate):
-                demand |= _of(
-                    term.mapping.kind, representation_of(term), [config.student.layers], teacher_layers
-                )
+                demand |= _of(term.mapping.kind, representation_of(term), [student_layers], teacher_layers)
         return demand
 
     @classmethod
-    def of_space(cls, space: Space, teacher_layers: int) -> Demand:
-        """What any config of a space can read."""
-        student_layers = _layer_counts(space)
+    def of_space(cls, space: Space, student_layers: Collection[int], teacher_layers: int) -> Demand:
+        """What any config of a space can read, whose students have these depths."""
         demand = cls()
         for node in space.stages["intermediate"]:
             assert isinstance(node, Branch)
@@ -90,15 +87,3 @@ def representation_of(term: Choice) -> str:
 def _of(kind: str, representation: str, student_layers: Iterable[int], teacher_layers: int) -> Demand:
     layers = {t for count in student_layers for _, t in pairs(kind, count, teacher_layers)}
     return Demand.grid(layers, [representation])
-
-
-def _layer_counts(space: Space) -> list[int]:
-    counts: set[int] = set()
-    for node in space.stages["student"]:
-        assert isinstance(node, Branch)
-        for group in node.choices.values():
-            prior = group.children["layers"]
-            assert not isinstance(prior, (Branch, Group))
-            values = prior.values if isinstance(prior, OneOf) else range(int(prior.low), int(prior.high) + 1)
-            counts.update(int(v) for v in values)
-    return sorted(counts)

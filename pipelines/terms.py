@@ -18,7 +18,8 @@ from distiller.pipelines.mapping import pair_weights, pairs, start_state
 from distiller.pipelines.mutual_information import critic_parameters, mi_alpha_loss
 from distiller.pipelines.objectives import OBJECTIVES, reduce_representation
 from distiller.spaces.config import PipelineConfig
-from distiller.spaces.intermediate import Emd, Intermediate, MiAlpha, NoIntermediate
+from distiller.spaces.intermediate import Intermediate, MiAlpha, NoIntermediate
+from distiller.spaces.mapping import Emd
 
 CRITIC_WIDTH = 128
 PROJECTION_DEVIATION = 0.02
@@ -40,7 +41,7 @@ class TermKind:
 def kind_of(term: Intermediate, slot: int, student_width: int, teacher_width: int) -> TermKind:
     """The kind of a term that is not `none`; projected where that is asked for or widths differ."""
     assert term.objective != "none"
-    asked = getattr(term, "projection", "none") == "linear"
+    asked = getattr(getattr(term, "projection", None), "kind", "none") == "linear"
     projected = not isinstance(term, MiAlpha) and (asked or student_width != teacher_width)
     return TermKind(slot, term.objective, representation_of(term), term.mapping.kind, projected)
 
@@ -218,6 +219,7 @@ class TermGroup:
 def term_groups(
     configs: Sequence[PipelineConfig],
     seeds: Sequence[int],
+    student_layers: int,
     student_width: int,
     teacher_layers: int,
     teacher_width: int,
@@ -235,7 +237,7 @@ def term_groups(
             kind,
             terms,
             {number: seeds[number] for number in terms},
-            configs[0].student.layers,
+            student_layers,
             teacher_layers,
             student_width,
             teacher_width,

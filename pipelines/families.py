@@ -44,8 +44,8 @@ def heads_of(width: int) -> int:
 def table_width(family: str, width: int, teacher: PretrainedConfig) -> int:
     """The width of a student's word table: its own, or less where its type has it factorised.
 
-    In the teacher's type as the teacher has it; ALBERT, ELECTRA and MobileBERT students of other teachers have
-    128, as they were published, or their own width where that is less.
+    In the teacher's type as the teacher has it. ALBERT, ELECTRA and MobileBERT students of other teachers
+    have 128, as they were published, or their own width where that is less.
     """
     if family_of(family, teacher) == teacher.model_type:
         factorised = int(getattr(teacher, "embedding_size", teacher.hidden_size))
@@ -81,7 +81,7 @@ def _proportions(family: str, width: int) -> dict[str, Any]:
         "roberta": lambda: {"intermediate_size": 4 * width, "type_vocab_size": 1},
         "electra": lambda: {"intermediate_size": 4 * width, "embedding_size": table},
         "albert": lambda: {"intermediate_size": 4 * width, "embedding_size": table},
-        # Layers work in a bottleneck of a quarter of the width, in heads of 32 and four feed-forward networks.
+        # Layers work in a bottleneck of a quarter of the width, in heads of 32.
         "mobilebert": lambda: {
             "intra_bottleneck_size": width // 4,
             "intermediate_size": width,
@@ -100,7 +100,7 @@ def _proportions(family: str, width: int) -> dict[str, Any]:
             "position_biased_input": False,
             "type_vocab_size": 0,
         },
-        # The feed-forward network is gated: 1.5 times the width has as many parameters as 4 times has in BERT.
+        # Its feed-forward networks are gated, and so narrower than elsewhere.
         "modernbert": lambda: {"intermediate_size": width * 3 // 2},
     }
     return inner.get(family, lambda: {"intermediate_size": 4 * width})()

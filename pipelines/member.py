@@ -57,7 +57,8 @@ def check_tokenizers(config: PipelineConfig, material: Material) -> None:
     """
     lead, student = material.teacher.origin, material.origin(config.student)
     if not student.shares_tokens(lead):
-        whose = f"the student {getattr(config.student, 'checkpoint', '')!r} has another tokenizer than its teacher"
+        name = getattr(config.student, "checkpoint", None)
+        whose = f"the student {name!r} has another tokenizer than its teacher"
         for slot, term in enumerate(config.intermediate, 1):
             if isinstance(term, Term) and term.tokenwise:
                 raise InputError(f"intermediate {slot}: {term.objective} compares tokens, and {whose}")  # type: ignore[attr-defined]

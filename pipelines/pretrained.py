@@ -64,8 +64,8 @@ def own_config(choice: StudentChoice, teacher: PretrainedConfig, base: Path) -> 
 def build_pretrained(origin: Origin, vocabulary: Vocabulary | None, seed: int) -> PreTrainedModel:
     """A pretrained student at its start, on the CPU in float32; what it has not learned is drawn from `seed`.
 
-    Matrices are N(0, `initializer_range`), biases 0 and scales 1. The output layer is always new: a checkpoint's
-    own would be of other classes, or of the same in another order.
+    Matrices are N(0, `initializer_range`), biases 0 and scales 1. The output layer is always new: the
+    checkpoint's own is of other classes, or of the same in another order.
     """
     model = cast(PreTrainedModel, copy.deepcopy(origin.model))
     generator = torch.Generator().manual_seed(seed)

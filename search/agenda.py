@@ -83,14 +83,8 @@ class Proposals:
 
 def cohort_group(config: PipelineConfig) -> tuple[Any, ...]:
     """What configs must share to train in one cohort, as far as the driver can tell."""
-    student = config.student
-    return (
-        student.layers,
-        getattr(student, "width", None),
-        config.optimization.batch_size,
-        config.uses_teacher,
-        config.teacher,
-    )
+    shape = (getattr(config.student, name, None) for name in ("family", "layers", "width", "checkpoint"))
+    return (*shape, config.optimization.batch_size, config.uses_teacher, config.teacher_names)
 
 
 class Agenda:

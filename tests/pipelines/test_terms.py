@@ -28,7 +28,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 def groups_of(terms: list[Any], width: int = NARROW) -> list[TermGroup]:
     configs = [config_of(intermediate=t) for t in terms]
-    return term_groups(configs, list(range(K)), width, DEEP, WIDE, CPU, torch.float64)
+    return term_groups(configs, list(range(K)), LAYERS, width, DEEP, WIDE, CPU, torch.float64)
 
 
 HIDDEN = [random(K, B, T, NARROW, seed=i) for i in range(LAYERS + 1)]

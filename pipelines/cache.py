@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +24,6 @@ from distiller.pipelines.content import built_once, content_key
 from distiller.pipelines.demand import TOKENWISE, Demand
 from distiller.pipelines.objectives import reduce_representation
 from distiller.pipelines.recording import ATTENTION_STATES, attention_width, recorded
-from distiller.pipelines.student import takes_types
 from distiller.pipelines.teacher import Teacher
 from distiller.pipelines.tokens import Batch, IntArray, Tokens, by_tokens
 
@@ -132,20 +130,12 @@ def live_targets(
 ) -> Targets:
     """The teacher's outputs on a padded batch, given by ids or by word `embeddings` [B, T, H]."""
     model = teacher.in_precision(precision)
-    inputs: dict[str, Any] = {"output_hidden_states": bool(demand)}
+    words = None if embeddings is None else embeddings.to(model.dtype)
     records = any(name in ATTENTION_STATES for _, name in demand.states)
     with recorded(model) if records else nullcontext({}) as attention:
-        if embeddings is None:
-            outputs = forward(model, batch.ids, batch.types, batch.mask, **inputs)
-        else:
-            if takes_types(model):
-                inputs["token_type_ids"] = batch.types
-            outputs = model(
-                inputs_embeds=embeddings.to(model.dtype),
-                attention_mask=batch.mask.long(),
-                return_dict=True,
-                **inputs,
-            )
+        outputs = forward(
+            model, batch.ids, batch.types, batch.mask, words, output_hidden_states=bool(demand)
+        )
     hidden = {
         (layer, name): attention[name][layer - 1].float()
         if name in ATTENTION_STATES

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.dropout import set_dropout
 from distiller.pipelines.material import Material
-from distiller.pipelines.member import Member, Progress, adaptations, cohort_key
+from distiller.pipelines.member import Member, Progress, adaptations, check_tokenizers, cohort_key
 from distiller.pipelines.optimizer import (
     Settings,
     Solo,
@@ -31,13 +31,14 @@ from distiller.pipelines.optimizer import (
     learning_rates,
 )
 from distiller.pipelines.outputs import Layout, prediction_groups
+from distiller.pipelines.pretrained import build_pretrained
 from distiller.pipelines.recording import ATTENTION_STATES, attention_heads
 from distiller.pipelines.stack import StackedStudents
 from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, teacher_states
-from distiller.pipelines.student import align_head, build_model, width_of, with_full_vocabulary
+from distiller.pipelines.student import align_head, build_model, layers_of, width_of, with_full_vocabulary
 from distiller.pipelines.terms import Sizes, States, prediction_starts, term_groups
 from distiller.pipelines.tokens import IntArray, by_length, training_batches
-from distiller.spaces.student import TeacherLayers
+from distiller.spaces.student import Pretrained, TeacherLayers
 
 __all__ = ["CohortRun", "Member", "Progress", "adaptations", "cohort_key"]
 
@@ -64,6 +65,7 @@ class CohortRun:
 
         Raises:
             ValueError: the members cannot share a cohort.
+            InputError: a config compares tokens that its student and its teacher cut differently.
         """
         if len({cohort_key(m.config, material) for m in members}) != 1:
             raise ValueError(
@@ -76,6 +78,9 @@ class CohortRun:
         self.train_seconds = 0.0
         self.errors: dict[int, str] = {}
         configs = [m.config for m in members]
+        for config in configs:
+            check_tokenizers(config, material)
+        self.origin = material.origin(configs[0].student)
         self.rates = [0.0] * len(members)
         self._make_streams()
         self._make_students()
@@ -102,26 +107,33 @@ class CohortRun:
         wanted: list[Demand | None] = [None] * len(policies)
         for config, stream in zip(configs, self.member_stream, strict=True):
             if config.uses_teacher:
-                wanted[stream] = (wanted[stream] or Demand()) | Demand.of_config(config, layers)
-        self.streams = [Stream(p, self.material, w) for p, w in zip(policies, wanted, strict=True)]
+                depth = layers_of(config.student, self.origin.config)
+                wanted[stream] = (wanted[stream] or Demand()) | Demand.of_config(config, depth, layers)
+        self.streams = [
+            Stream(p, self.material, w, self.origin) for p, w in zip(policies, wanted, strict=True)
+        ]
 
     def _make_students(self) -> None:
         material, task = self.material, self.material.dataset.task
         teacher = material.teacher
         views = list(dict.fromkeys(view for stream in self.streams for view in stream.views))
-        self.vocabulary = material.vocabulary(views)
+        self.vocabulary = material.vocabulary(views, self.origin)
         self.new_ids = self.vocabulary.new_ids.to(material.device)
         self.tables = [material.word_table(m.config.student, m.seed) for m in self.members]
         models = []
         for member, table in zip(self.members, self.tables, strict=True):
             choice = member.config.student
-            model = build_model(choice, teacher.model, task, table, self.vocabulary, member.seed)
+            if isinstance(choice, Pretrained):
+                model = build_pretrained(self.origin, self.vocabulary, member.seed)
+            else:
+                model = build_model(choice, teacher.model, task, table, self.vocabulary, member.seed)
             if isinstance(choice, TeacherLayers):
                 align_head(model, task, teacher.order, *material.scale)
             set_dropout(model, member.config.optimization.dropout)
             models.append(cast(PreTrainedModel, cast(nn.Module, model).to(self.dtype)))
+        depth = layers_of(self.members[0].config.student, self.origin.config)
         demand = functools.reduce(
-            operator.or_, (Demand.of_config(m.config, teacher.layers) for m in self.members)
+            operator.or_, (Demand.of_config(m.config, depth, teacher.layers) for m in self.members)
         )
         records = any(name in ATTENTION_STATES for name in demand.representations)
         self.students = StackedStudents(models, material.device, records)
@@ -130,9 +142,9 @@ class CohortRun:
         """What intermediate terms must know of student and teacher."""
         choice, teacher = self.members[0].config.student, self.material.teacher
         return Sizes(
-            student_layers=choice.layers,
+            student_layers=layers_of(choice, self.origin.config),
             teacher_layers=teacher.layers,
-            student_width=width_of(choice, teacher.model.config),
+            student_width=width_of(choice, self.origin.config),
             teacher_width=int(teacher.model.config.hidden_size),
             student_heads=attention_heads(self.students.module.model),
             teacher_heads=attention_heads(teacher.model),
@@ -223,7 +235,7 @@ class CohortRun:
             stream.batch(rows, rounds, np.random.Generator(np.random.PCG64(state))) for stream in self.streams
         ]
         longest = max(b.inputs.ids.shape[1] for b in batches)
-        pad = self.material.teacher.tokenizer.pad_token_id
+        pad = self.origin.pad_id
         return [b.lengthened(longest, pad).to(self.material.device) for b in batches]
 
     def _losses(
@@ -282,9 +294,9 @@ class CohortRun:
     @torch.no_grad()
     def outputs(self, split: str) -> npt.NDArray[Any]:
         """Standardised outputs [K, N, C] on validation or test."""
-        tokens = self.material.held_out[split]
+        tokens = self.material.held_out_tokens(split, self.origin)
         outputs = np.empty((len(self.members), len(tokens), self.material.dataset.task.outputs), np.float32)
-        pad = self.material.teacher.tokenizer.pad_token_id
+        pad = self.origin.pad_id
         for rows in by_length(tokens.lengths, 128):
             batch = tokens.padded(rows, pad).to(self.material.device)
             with self.students.evaluating():
@@ -348,7 +360,7 @@ class CohortRun:
         member = self.names.index(name)
         return with_full_vocabulary(
             self.students.student(member),
-            self.material.teacher.model.config,
+            self.origin.config,
             self.tables[member],
             self.vocabulary,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from distiller.pipelines.objectives import OBJECTIVES, State
 from distiller.spaces.choice import Choice
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.intermediate import NoIntermediate
-from distiller.spaces.priors import OneOf, values_of
+from distiller.spaces.priors import values_of
 from distiller.spaces.space import Branch, Group, Node, Space, answers
 
 TOKENWISE = ("tokens", "queries", "keys", "values")
@@ -59,19 +59,18 @@ class Demand:
         return Demand(frozenset(state for state in self.states if state[1] not in representations))
 
     @classmethod
-    def of_config(cls, config: PipelineConfig, teacher_layers: int) -> Demand:
-        """What one config's intermediate terms read."""
+    def of_config(cls, config: PipelineConfig, student_layers: int, teacher_layers: int) -> Demand:
+        """What the intermediate terms of a config with a student of this depth read."""
         demand = cls()
         for term in config.intermediate:
             if not isinstance(term, NoIntermediate):
                 mapping = getattr(term, "mapping").model_dump()  # noqa: B009
-                demand |= _of(mapping, reads_of(term), config.student.layers, teacher_layers)
+                demand |= _of(mapping, reads_of(term), student_layers, teacher_layers)
         return demand
 
     @classmethod
-    def of_space(cls, space: Space, teacher_layers: int) -> Demand:
-        """What any config of a space can read."""
-        student_layers = _layer_counts(space)
+    def of_space(cls, space: Space, student_layers: Collection[int], teacher_layers: int) -> Demand:
+        """What any config of a space can read, whose students have these depths."""
         demand = cls()
         for node in space.stages["intermediate"]:
             for mapping, reads in _mappings(node):
@@ -119,15 +118,3 @@ def _mappings(node: Node) -> Iterator[tuple[Mapping[str, Any], tuple[State, ...]
             reads = _reads(objective, [str(v) for v in values_of(prior)] if searched else ["cls"])
             for mapping in answers(branch, 1):
                 yield mapping, reads
-
-
-def _layer_counts(space: Space) -> list[int]:
-    counts: set[int] = set()
-    for node in space.stages["student"]:
-        assert isinstance(node, Branch)
-        for group in node.choices.values():
-            prior = group.children["layers"]
-            assert not isinstance(prior, (Branch, Group))
-            values = prior.values if isinstance(prior, OneOf) else range(int(prior.low), int(prior.high) + 1)
-            counts.update(int(v) for v in values)
-    return sorted(counts)

@@ -87,15 +87,10 @@ class Proposals:
 
 def cohort_group(config: PipelineConfig) -> tuple[Any, ...]:
     """What configs must share to train in one cohort, as far as the driver can tell."""
-    student = config.student
-    return (
-        student.layers,
-        getattr(student, "width", None),
-        config.optimization.batch_size,
-        config.optimization.dropout,
-        config.uses_teacher,
-        config.teacher,
-    )
+    shape = (getattr(config.student, name, None) for name in ("family", "layers", "width", "checkpoint"))
+    optimization = config.optimization
+    shared = (optimization.batch_size, optimization.dropout, config.uses_teacher, config.teacher_names)
+    return (*shape, *shared)
 
 
 class Agenda:

@@ -228,11 +228,11 @@ def report(
     from distiller.results.export import chosen_sweep
     from distiller.results.report import write_report
     from distiller.results.store import Store
-    from distiller.search.plan import planned_space
+    from distiller.search.plan import searched_space
 
     opened = Store.open(store)
     name = chosen_sweep(opened, sweep)
-    path = write_report(opened, name, out, lambda config, dataset: planned_space(config, dataset)[0])
+    path = write_report(opened, name, out, lambda config, dataset: searched_space(opened, config, dataset))
     console.print(f"report: {path.resolve()}", soft_wrap=True, highlight=False)
 
 

@@ -18,13 +18,13 @@ from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
 from distiller.search.frozen import check_same, freeze, is_over, mark_over
-from distiller.search.plan import cache_from, planned_space
+from distiller.search.plan import cache_from, planned_space, record_tokenizers, searched_space
 from distiller.search.prepared import Prepared, check_inputs, pairs_of, record_dataset
 from distiller.search.progress import Progress
 from distiller.search.samplers import make_sampler
 from distiller.search.searcher import AssignmentSearcher, RungScheduler
 from distiller.search.session import check_fits, provenance, ray_session, run_trials
-from distiller.spaces.config import PipelineConfig
+from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.files import write_yaml
 from distiller.spaces.presets import BASELINES, PRESETS
 from distiller.spaces.space import Space
@@ -55,7 +55,7 @@ class Running:
 
     def space(self, dataset: str) -> Space:
         """What is searched on a dataset."""
-        return planned_space(self.sweep, dataset)[0]
+        return searched_space(self.store, self.sweep, dataset)
 
 
 def launch_sweep(
@@ -110,6 +110,7 @@ def train(running: Running) -> None:
 
     def agenda_of(dataset: str, prepared: list[Prepared]) -> Agenda:
         record_dataset(running.launch, prepared[0])
+        record_tokenizers(store, sweep.name, dataset, prepared[0].tokenizers)
         return make_agenda(running, prepared[0], scheduler, progress)
 
     phases = ("teachers and their outputs", "trials: no-teacher references, search, finalists, baselines")
@@ -186,7 +187,11 @@ class Trials:
         assignments = []
         for student in prepared.architectures.values():
             config = PipelineConfig.model_validate(
-                {"student": student, "optimization": middle, "teacher": {"checkpoint": prepared.teacher}}
+                {
+                    "student": student,
+                    "optimization": middle,
+                    "teacher": [{"checkpoint": name} for name in prepared.teacher.split(MEAN)],
+                }
             )
             config = PRESETS["no_teacher"].applied(config, prepared.row["task_kind"])
             assignments.append(

@@ -11,21 +11,20 @@ from distiller.pipelines.data import load_dataset
 from distiller.pipelines.places import located
 from distiller.results.store import Store
 from distiller.search.assignment import Launch
-from distiller.search.plan import planned_space
-from distiller.spaces.config import PipelineConfig
+from distiller.search.plan import OneTokenizer, Tokenizers, planned_space, pretrained_of, teachers_of
+from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.student import Student
 from distiller.spaces.sweep import SweepConfig
 
 
 def pairs_of(sweep: SweepConfig) -> list[tuple[str, str]]:
-    """Every dataset with each of its teachers, in order."""
-    pairs = []
-    for dataset in sweep.datasets:
-        space, _ = planned_space(sweep, dataset)
-        teachers = {str(point["checkpoint"]) for point in space.points("teacher")}
-        pairs += [(dataset, teacher) for teacher in sorted(teachers)]
-    return pairs
+    """Every dataset with each of its teachers, in order; `a+b` is the mean of two."""
+    return [
+        (dataset, MEAN.join(team))
+        for dataset in sweep.datasets
+        for team in teachers_of(planned_space(sweep, dataset)[0])
+    ]
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Prepared:
     row: dict[str, Any]
     architectures: dict[str, Student]
     notes: list[str]
+    tokenizers: Tokenizers = OneTokenizer
 
     @property
     def said(self) -> str:
@@ -48,7 +48,7 @@ class Prepared:
     def to_json(self) -> str:
         """As text, for the way back through Ray."""
         students = {name: student.model_dump(mode="json") for name, student in self.architectures.items()}
-        return json.dumps({**vars(self), "architectures": students})
+        return json.dumps({**vars(self), "architectures": students, "tokenizers": self.tokenizers.to_json()})
 
     @classmethod
     def from_json(cls, text: str) -> Prepared:
@@ -58,11 +58,12 @@ class Prepared:
             name: PipelineConfig.model_validate({"student": student}).student
             for name, student in data["architectures"].items()
         }
+        data["tokenizers"] = Tokenizers.from_json(data["tokenizers"])
         return cls(**data)
 
 
 def check_inputs(sweep: SweepConfig, base: Path) -> None:
-    """Read every dataset and look for every teacher, here and now.
+    """Read every dataset and look for every teacher and pretrained student, here and now.
 
     Raises:
         InputError: what is wrong with one of them.
@@ -70,6 +71,10 @@ def check_inputs(sweep: SweepConfig, base: Path) -> None:
     for name, teacher in sweep.teachers.items():
         located(teacher.model, base, f"teachers.{name}.model")
     for name, dataset in sweep.datasets.items():
+        own = "student" in sweep.space_for.get(name, {})
+        for checkpoint in pretrained_of(sweep.space_of(name)):
+            place = f"space_for.{name}" if own else "space"
+            located(checkpoint, base, f"{place}.student.pretrained.checkpoint")
         load_dataset(name, dataset, base)
 
 

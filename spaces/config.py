@@ -20,6 +20,8 @@ from distiller.spaces.priors import Value
 from distiller.spaces.student import Student, SvdEmbeddings
 
 MAX_SLOTS = 3
+MEAN = "+"
+"""Between the names of teachers whose mean is the teacher; no name holds it."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,17 @@ class PipelineConfig(BaseModel):
         return not isinstance(self.prediction, LabelsOnly) or any(
             not isinstance(term, NoIntermediate) for term in self.intermediate
         )
+
+    @property
+    def teacher_names(self) -> tuple[str, ...]:
+        """The teachers in order of their names; the first leads: students share its tokenizer, family and
+        width, and learn from its hidden states. One that fills two slots counts twice in the mean."""
+        return tuple(sorted(teacher.checkpoint for teacher in self.teacher))
+
+    @property
+    def teacher_name(self) -> str:
+        """One name for the teacher, `a+b` for the mean of two."""
+        return MEAN.join(self.teacher_names)
 
     def slots(self, stage: str) -> tuple[Choice, ...]:
         """The stage's choices in order; a stage without slots has one."""

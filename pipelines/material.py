@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from distiller.pipelines.augment.sources import Sources
 from distiller.pipelines.cache import GIB, TeacherOutputs, cached_outputs
 from distiller.pipelines.cost import StudentCost
 from distiller.pipelines.data import Dataset, Split, load_dataset
@@ -42,6 +43,7 @@ class Material:
         scale: mean and standard deviation of a regression's labels; students learn standardised scores.
         teacher_scores: the teacher's metrics on validation and test.
         majority_scores: those of the predictor that ignores the text.
+        sources: what the methods of augmentation draw on.
     """
 
     dataset: Dataset
@@ -54,6 +56,7 @@ class Material:
     teacher_scores: Mapping[str, dict[str, float]]
     majority_scores: Mapping[str, dict[str, float]]
     held_out: Mapping[str, Tokens]
+    sources: Sources
     costs: dict[str, StudentCost] = field(default_factory=dict)
     _views: dict[str, Tokens] = field(default_factory=dict)
     _outputs: dict[str, TeacherOutputs] = field(default_factory=dict)
@@ -79,14 +82,17 @@ class Material:
         """How many rows of the pool have labels; they come first."""
         return len(self.dataset.splits["train"])
 
+    def texts(self, view: View = ORIGINAL) -> tuple[list[str], list[str] | None]:
+        """The pool's texts in a view, and their second texts where the task has pairs."""
+        splits = [self.dataset.splits["train"], self.dataset.splits["unlabeled"]]
+        text_a = [text for split in splits for text in split.text_a]
+        text_b = [text for split in splits for text in split.text_b or []] or None
+        return materialise(text_a, text_b, view, self.sources)
+
     def tokens(self, view: View = ORIGINAL) -> Tokens:
         """The pool's token ids in a view."""
         if view.key not in self._views:
-            splits = [self.dataset.splits["train"], self.dataset.splits["unlabeled"]]
-            text_a = [text for split in splits for text in split.text_a]
-            text_b = [text for split in splits for text in split.text_b or []] or None
-            texts = materialise(text_a, text_b, view)
-            self._views[view.key] = tokenize(self.teacher.tokenizer, *texts, self.max_length)
+            self._views[view.key] = tokenize(self.teacher.tokenizer, *self.texts(view), self.max_length)
         return self._views[view.key]
 
     def outputs(self, view: View = ORIGINAL) -> TeacherOutputs:
@@ -161,6 +167,7 @@ def prepare_material(
         said = cached_outputs(teacher, held_out[split], Demand(), cache, math.inf, split).logits
         teacher_scores[split] = score(task, said.numpy(), rows.labels)
         majority_scores[split] = majority_score(task, labels, rows.labels)
+    words: torch.nn.Module = teacher.model.get_input_embeddings()
     everything = Demand.grid(range(1, teacher.layers + 1), ("cls", "mean", "tokens"))
     return Material(
         dataset=dataset,
@@ -173,4 +180,12 @@ def prepare_material(
         teacher_scores=teacher_scores,
         majority_scores=majority_scores,
         held_out=held_out,
+        sources=Sources(
+            tokenizer=teacher.tokenizer,
+            table=cast(Tensor, words.weight),
+            fingerprint=teacher.fingerprint,
+            cache=cache,
+            base=base,
+            device=device,
+        ),
     )

@@ -18,7 +18,6 @@ from distiller.pipelines.student import takes_types
 from distiller.pipelines.tokens import Tokens, by_length
 from distiller.spaces.errors import InputError
 
-
 WEIGHTS_AND_WORDS = {".safetensors", ".bin", ".json", ".txt", ".model", ".spm"}
 """Suffixes of the files that hold a checkpoint's weights, settings and tokenizer."""
 

@@ -21,19 +21,18 @@ PLAIN = re.compile(r"[a-z]+(?:-[a-z]+)*")
 FEWEST_LETTERS = 3
 """Shorter words are mostly grammar or abbreviations: WordNet takes `as` for arsenic."""
 
-STOP_WORDS = frozenset(
-    (
-        "about above after again against ain all also and any are aren because been before being below "
-        "between both but can cannot could couldn did didn does doesn doing don down during each ever few "
-        "for from further had hadn has hasn have haven having hence her here hers herself him himself his "
-        "how however into isn its itself just may might mightn more most must mustn myself needn neither "
-        "never nobody none nor not nothing now off once one only other ought our ours ourselves out over "
-        "own per same shall shan she should shouldn since some such than that the their theirs them "
-        "themselves then there therefore these they this those though three thus too two under unless "
-        "until upon very was wasn were weren what when where whether which while who whom whose why will "
-        "with without won would wouldn yes yet you your yours yourself yourselves "
-    ).split()
-)
+_STOP_WORDS = """
+about above after again against ain all also and any are aren because been before being below between
+both but can cannot could couldn did didn does doesn doing don down during each ever few for from
+further had hadn has hasn have haven having hence her here hers herself him himself his how however into
+isn its itself just may might mightn more most must mustn myself needn neither never nobody none nor not
+nothing now off once one only other ought our ours ourselves out over own per same shall shan she should
+shouldn since some such than that the their theirs them themselves then there therefore these they this
+those though three thus too two under unless until upon very was wasn were weren what when where whether
+which while who whom whose why will with without won would wouldn yes yet you your yours yourself
+yourselves
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Words that carry a sentence's grammar or its negation; their senses in WordNet are other words."""
 
 

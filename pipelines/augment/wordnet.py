@@ -57,10 +57,11 @@ class WordNet:
         found.sort(key=lambda sense: (-sense[1].count, sense[0]))
         return [sense for _, sense in found]
 
-    def _offsets(self, word: str, part: str) -> list[int]:
+    def _offsets(self, word: str, part: str) -> list[bytes]:
+        """What the lines of the word's meanings start with."""
         for line in lines_from(self.files[f"index.{part}"], f"{word} ".encode()):
             fields = line.split()
-            return [int(offset) for offset in fields[-int(fields[2]) :]]
+            return fields[-int(fields[2]) :]
         return []
 
     def _counts(self, word: str) -> dict[tuple[str, int], int]:
@@ -71,9 +72,9 @@ class WordNet:
             counts[PARTS[key.partition("%")[2][0]], int(number)] = int(count)
         return counts
 
-    def _words(self, part: str, offset: int) -> tuple[str, ...]:
-        data = self.files[f"data.{part}"]
-        fields = data[offset : data.find(b"\n", offset)].decode().split(" ")
+    def _words(self, part: str, offset: bytes) -> tuple[str, ...]:
+        # Looked for, not gone to: one distribution's lines have grown since the offsets were written.
+        fields = next(lines_from(self.files[f"data.{part}"], offset + b" ")).decode().split(" ")
         words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
         return tuple(word.partition("(")[0] for word in words)  # adjectives: "galore(ip)"
 

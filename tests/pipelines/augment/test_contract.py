@@ -184,7 +184,7 @@ def test_a_method_that_raises_is_named() -> None:
     def raises(row: Row, rng: np.random.Generator) -> list[Edited]:
         raise KeyError("word")
 
-    with pytest.raises(ContractError, match="mine: raises where .* it gives one row for each"):
+    with pytest.raises(ContractError, match=r"mine: raises where .* it gives one row for each"):
         check_augmentation("mine", by_row(raises))
 
 

@@ -38,6 +38,7 @@ from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, tea
 from distiller.pipelines.student import align_head, build_model, layers_of, width_of, with_full_vocabulary
 from distiller.pipelines.terms import Sizes, States, prediction_starts, term_groups
 from distiller.pipelines.tokens import IntArray, by_length, training_batches
+from distiller.pipelines.views import passes_of
 from distiller.spaces.student import Pretrained, TeacherLayers
 
 __all__ = ["CohortRun", "Member", "Progress", "adaptations", "cohort_key"]
@@ -88,9 +89,8 @@ class CohortRun:
         self.prediction_starts = [prediction_starts(c) for c in configs]
         layout: Layout = "scores" if material.dataset.task.kind == "regression" else "classes"
         self.predictions = prediction_groups(configs, layout, material.device, dtype)
-        pool = material.tokens().lengths
-        lengths = pool if configs[0].uses_teacher else pool[: material.labeled_rows]
-        self.batches = training_batches(lengths, configs[0].optimization.batch_size, order_seed)
+        batch_size = configs[0].optimization.batch_size
+        self.batches = training_batches(self._pool_lengths(), batch_size, order_seed)
         self.mixing = np.random.Generator(np.random.PCG64([order_seed, 1]))
         self.contrasting = np.random.Generator(np.random.PCG64([order_seed, 2]))
         self.labels = torch.from_numpy(material.labels).to(material.device)
@@ -99,6 +99,11 @@ class CohortRun:
         self.optimizer = self._optimizer()
         self.sums: dict[str, Tensor] = {}
         self.sum_steps = 0
+
+    def _pool_lengths(self) -> IntArray:
+        """Of the rows that the members train on: without a teacher, the labelled ones."""
+        pool = self.material.tokens().lengths
+        return pool if self.members[0].config.uses_teacher else pool[: self.material.labeled_rows]
 
     def _make_streams(self) -> None:
         configs, layers = [m.config for m in self.members], self.material.teacher.layers
@@ -109,8 +114,9 @@ class CohortRun:
             if config.uses_teacher:
                 depth = layers_of(config.student, self.origin.config)
                 wanted[stream] = (wanted[stream] or Demand()) | Demand.of_config(config, depth, layers)
+        passes = passes_of(self.steps, configs[0].optimization.batch_size, len(self._pool_lengths()))
         self.streams = [
-            Stream(p, self.material, w, self.origin) for p, w in zip(policies, wanted, strict=True)
+            Stream(p, self.material, w, self.origin, passes) for p, w in zip(policies, wanted, strict=True)
         ]
 
     def _make_students(self) -> None:

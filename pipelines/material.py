@@ -7,12 +7,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from distiller.pipelines.augment.sources import Sources
 from distiller.pipelines.cache import GIB, TeacherOutputs, cached_outputs
 from distiller.pipelines.cost import StudentCost
 from distiller.pipelines.data import Dataset, Split, load_dataset
@@ -47,6 +49,7 @@ class Material:
         scale: mean and standard deviation of a regression's labels; students learn standardised scores.
         teacher_scores: the teacher's metrics on validation and test.
         majority_scores: those of the predictor that ignores the text.
+        sources: what the methods of augmentation draw on.
     """
 
     dataset: Dataset
@@ -60,6 +63,7 @@ class Material:
     teacher_scores: Mapping[str, dict[str, float]]
     majority_scores: Mapping[str, dict[str, float]]
     held_out: Mapping[str, Tokens]
+    sources: Sources
     costs: dict[str, StudentCost] = field(default_factory=dict)
     _views: dict[tuple[str, str, bool], Tokens] = field(default_factory=dict)
     _outputs: dict[str, TeacherOutputs] = field(default_factory=dict)
@@ -113,7 +117,7 @@ class Material:
     def tokens(self, view: View = ORIGINAL, origin: Origin | None = None) -> Tokens:
         """The pool in a view as an origin's tokenizer cuts it (the teacher's if none is given)."""
         origin = origin or self.teacher.origin
-        return self._cut(view.key, origin, lambda: self._texts(view))
+        return self._cut(view.key, origin, lambda: self.texts(view))
 
     def held_out_tokens(self, split: str, origin: Origin) -> Tokens:
         """Validation or test as an origin's tokenizer cuts it."""
@@ -130,11 +134,12 @@ class Material:
             self._views[key] = tokenize(origin.tokenizer, *texts(), self.max_length)
         return self._views[key]
 
-    def _texts(self, view: View) -> tuple[list[str], list[str] | None]:
+    def texts(self, view: View = ORIGINAL) -> tuple[list[str], list[str] | None]:
+        """The pool's texts in a view, and their second texts where the task has pairs."""
         splits = [self.dataset.splits["train"], self.dataset.splits["unlabeled"]]
         text_a = [text for split in splits for text in split.text_a]
         text_b = [text for split in splits for text in split.text_b or []] or None
-        return materialise(text_a, text_b, view)
+        return materialise(text_a, text_b, view, self.sources)
 
     def outputs(self, view: View = ORIGINAL) -> TeacherOutputs:
         """What the teacher says of the pool in a view: mean logits, hidden states of the first teacher.
@@ -228,6 +233,7 @@ def prepare_material(
         )
         teacher_scores[split] = score(task, said.numpy(), rows.labels)
         majority_scores[split] = majority_score(task, labels, rows.labels)
+    words: torch.nn.Module = teacher.model.get_input_embeddings()
     everything = Demand.grid(range(1, teacher.layers + 1), ("cls", "mean", "tokens"))
     return Material(
         dataset=dataset,
@@ -241,4 +247,12 @@ def prepare_material(
         teacher_scores=teacher_scores,
         majority_scores=majority_scores,
         held_out=held_out,
+        sources=Sources(
+            tokenizer=teacher.tokenizer,
+            table=cast(Tensor, words.weight),
+            fingerprint=teacher.fingerprint,
+            cache=cache,
+            base=base,
+            device=device,
+        ),
     )

@@ -19,20 +19,10 @@ from distiller.pipelines.ensemble import mixture_targets
 from distiller.pipelines.material import Material
 from distiller.pipelines.origin import Origin
 from distiller.pipelines.tokens import Batch, IntArray
-from distiller.pipelines.views import ORIGINAL, View
-from distiller.spaces.augmentation import Augmentation, Mixup, RandomWords
+from distiller.pipelines.views import draws_of, views_of
+from distiller.spaces.augmentation import Augmentation, Mixup
 
-VIEW_SEED = 0
-"""Views do not depend on the trial, so that all trials share them."""
-
-
-def views_of(policy: Sequence[Augmentation]) -> list[View]:
-    """The views that a policy draws from: the original, then each text slot's copies of it."""
-    views = [ORIGINAL]
-    for slot in policy:
-        if isinstance(slot, RandomWords):
-            views += [View(slot.method, slot.strength, VIEW_SEED, copy) for copy in range(1, slot.copies + 1)]
-    return views
+__all__ = ["Stream", "StreamBatch", "student_inputs", "teacher_states", "views_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +75,11 @@ class Stream:
         material: Material,
         wanted: Demand | None,
         origin: Origin | None = None,
+        passes: int = 1,
     ):
-        self.views = views_of(policy)
+        """`passes` is how often rows will come at most, which counts only where copies are drawn anew."""
+        self.draws = draws_of(policy, passes)
+        self.views = self.draws.views
         self.material = material
         self.wanted = wanted
         self.origin = origin or material.teacher.origin
@@ -104,8 +97,8 @@ class Stream:
         return self.concentration is not None
 
     def batch(self, rows: IntArray, rounds: IntArray, rng: np.random.Generator) -> StreamBatch:
-        """The rows in the view of their round: each goes through its views, from a start of its own."""
-        view = (rows * 2654435761 // 128 + rounds) % len(self.views)
+        """The rows in the views of their rounds."""
+        view = self.draws.views_in(rows, rounds)
         length = max(int(self.tokens[v].lengths[rows[view == v]].max()) for v in np.unique(view))
         inputs = self._inputs(rows, view, length, self.origin.pad_id)
         partner, share = self._mixing(len(rows), rng)

@@ -11,6 +11,7 @@ import torch
 import transformers
 from rich.console import Console
 
+from distiller.pipelines.augment.requirements import check_choice
 from distiller.pipelines.cohort import Member
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.distill import Cohort, StudentResult, distill
@@ -68,6 +69,8 @@ def train_recipe(path: Path, out: Path, seeds: int, first_seed: int, console: Co
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     base = Path(recipe.base) if Path(recipe.base).is_absolute() else path.resolve().parent / recipe.base
     cache = cache_from(recipe.cache, base)
+    for choice in recipe.config.augmentation:
+        check_choice(choice, base, "config.augmentation")
     console.print(
         f"preparing {recipe.name} with teacher {recipe.config.teacher_name} on {device}", highlight=False
     )
@@ -84,6 +87,7 @@ def train_recipe(path: Path, out: Path, seeds: int, first_seed: int, console: Co
     student = recipe.config.student
     depth = layers_of(student, material.origin(student).config)
     material.demand = Demand.of_config(recipe.config, depth, material.teacher.layers)
+    material.sources.place = "config.augmentation"
     metric = material.dataset.task.metric
     results: list[StudentResult] = []
     for seed in range(first_seed, first_seed + seeds):

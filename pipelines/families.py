@@ -70,7 +70,7 @@ def sized_config(family: str, layers: int, width: int, teacher: PretrainedConfig
         **{name: getattr(teacher, name, None) for name in SPECIAL_IDS},
     )
     config.max_position_embeddings = reach(teacher) + _spent_positions(config)
-    return cast(PretrainedConfig, config)
+    return config
 
 
 def _proportions(family: str, width: int) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def reach(config: PretrainedConfig) -> int:
 
 def _spent_positions(config: PretrainedConfig) -> int:
     """Positions that no token ever has."""
-    return config.pad_token_id + 1 if config.model_type in COUNTED_FROM_PADDING else 0
+    return int(config.pad_token_id) + 1 if config.model_type in COUNTED_FROM_PADDING else 0
 
 
 @lru_cache

@@ -22,7 +22,8 @@ from distiller.pipelines.demand import Demand
 from distiller.pipelines.ensemble import mean_logits
 from distiller.pipelines.fine_tuning import score_scale
 from distiller.pipelines.metrics import headline, majority_score, score
-from distiller.pipelines.pretrained import Origin, load_origin
+from distiller.pipelines.origin import Origin
+from distiller.pipelines.pretrained import load_origin
 from distiller.pipelines.student import embedding_width, word_table
 from distiller.pipelines.teacher import Teacher, prepare_teacher
 from distiller.pipelines.tokens import Tokens, Vocabulary, tokenize

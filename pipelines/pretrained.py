@@ -67,7 +67,7 @@ def build_pretrained(origin: Origin, vocabulary: Vocabulary | None, seed: int) -
     Matrices are N(0, `initializer_range`), biases 0 and scales 1. The output layer is always new: the
     checkpoint's own is of other classes, or of the same in another order.
     """
-    model = cast(PreTrainedModel, copy.deepcopy(origin.model))
+    model = copy.deepcopy(origin.model)
     generator = torch.Generator().manual_seed(seed)
     deviation = float(getattr(model.config, "initializer_range", 0.02))
     for name, parameter in model.named_parameters():

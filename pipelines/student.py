@@ -35,8 +35,9 @@ __all__ = ["takes_types"]
 
 def width_of(choice: StudentChoice, origin: PretrainedConfig) -> int:
     """The student's hidden width: its own, or that of its origin where it starts from whole layers."""
-    whole = isinstance(choice, (TeacherLayers, Pretrained))
-    return int(origin.hidden_size) if whole else choice.width
+    if isinstance(choice, (TeacherLayers, Pretrained)):
+        return int(origin.hidden_size)
+    return choice.width
 
 
 def layers_of(choice: StudentChoice, origin: PretrainedConfig) -> int:

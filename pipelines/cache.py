@@ -133,9 +133,7 @@ def live_targets(
     words = None if embeddings is None else embeddings.to(model.dtype)
     records = any(name in ATTENTION_STATES for _, name in demand.states)
     with recorded(model) if records else nullcontext({}) as attention:
-        outputs = forward(
-            model, batch.ids, batch.types, batch.mask, words, output_hidden_states=bool(demand)
-        )
+        outputs = forward(model, batch.ids, batch.types, batch.mask, words, output_hidden_states=bool(demand))
     hidden = {
         (layer, name): attention[name][layer - 1].float()
         if name in ATTENTION_STATES

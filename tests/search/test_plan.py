@@ -35,9 +35,7 @@ from tests.search.conftest import SWEEP
 from tests.search.files import FILLERS, KINDS
 
 SKIP = {"mapping": {"skip": None}}
-TOKENS = {
-    "slots": [{"none": None, "mse": SKIP, "minilm": None, "pkd": SKIP}, {"cosine": SKIP, "nst": SKIP}]
-}
+TOKENS = {"slots": [{"none": None, "mse": SKIP, "minilm": None, "pkd": SKIP}, {"cosine": SKIP, "nst": SKIP}]}
 
 
 def write_encoder(folder, tokenizer=None):

@@ -76,7 +76,7 @@ def register(model: type[Choice], place: str) -> None:
 def _replace(name: str, stage: Stage) -> None:
     STAGES[name] = stage
     assert isinstance(stage.part, Union)
-    union: Any = Annotated[reduce(or_, stage.part.choices.values()), Field(discriminator=stage.part.tag)]  # type: ignore[arg-type]
+    union: Any = Annotated[reduce(or_, stage.part.choices.values()), Field(discriminator=stage.part.tag)]
     annotation = tuple[union, ...] if stage.slots > 1 else union
     default = PipelineConfig.model_fields[name].default
     PipelineConfig.__pydantic_fields__[name] = FieldInfo.from_annotated_attribute(annotation, default)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -18,11 +18,14 @@ from distiller.pipelines.cache import GIB, TeacherOutputs, cached_outputs
 from distiller.pipelines.cost import StudentCost
 from distiller.pipelines.data import Dataset, Split, load_dataset
 from distiller.pipelines.demand import Demand
+from distiller.pipelines.encoding import encode
 from distiller.pipelines.fine_tuning import score_scale
-from distiller.pipelines.metrics import headline, majority_score, score
+from distiller.pipelines.labels import Labels
+from distiller.pipelines.metrics import headline, majority_score, score_split
+from distiller.pipelines.pool import Pool, Texts, make_pool, row_labels, texts_of
 from distiller.pipelines.student import embedding_width, word_table
 from distiller.pipelines.teacher import Teacher, prepare_teacher
-from distiller.pipelines.tokens import Tokens, Vocabulary, tokenize
+from distiller.pipelines.tokens import Tokens, Vocabulary
 from distiller.pipelines.views import ORIGINAL, View, materialise
 from distiller.spaces.datasets import DatasetConfig
 from distiller.spaces.student import Student as StudentChoice
@@ -42,6 +45,7 @@ class Material:
         scale: mean and standard deviation of a regression's labels; students learn standardised scores.
         teacher_scores: the teacher's metrics on validation and test.
         majority_scores: those of the predictor that ignores the text.
+        overlap: tokens that two windows of a long context share.
     """
 
     dataset: Dataset
@@ -54,8 +58,9 @@ class Material:
     teacher_scores: Mapping[str, dict[str, float]]
     majority_scores: Mapping[str, dict[str, float]]
     held_out: Mapping[str, Tokens]
+    overlap: int = 0
     costs: dict[str, StudentCost] = field(default_factory=dict)
-    _views: dict[str, Tokens] = field(default_factory=dict)
+    _views: dict[str, Pool] = field(default_factory=dict)
     _outputs: dict[str, TeacherOutputs] = field(default_factory=dict)
     _tables: dict[int, Tensor] = field(default_factory=dict)
 
@@ -65,29 +70,39 @@ class Material:
         return torch.device(self.teacher.model.device)
 
     @property
-    def labels(self) -> npt.NDArray[np.generic]:
-        """[pool] the labels, standardised for a regression; 0 where a row has none."""
-        train = self.dataset.splits["train"].labels
-        assert train is not None
-        if self.dataset.task.kind == "regression":
-            train = ((train - self.scale[0]) / self.scale[1]).astype(np.float32)
-        unlabeled = len(self.dataset.splits["unlabeled"])
-        return np.concatenate([train, np.zeros(unlabeled, train.dtype)])
-
-    @property
     def labeled_rows(self) -> int:
         """How many rows of the pool have labels; they come first."""
-        return len(self.dataset.splits["train"])
+        return self.pool().labeled_rows
+
+    def pool(self, view: View = ORIGINAL) -> Pool:
+        """The rows that students learn from, in a view."""
+        if view.key not in self._views:
+            task, splits = self.dataset.task, self.dataset.splits
+            assert splits["train"].labels is not None
+            self._views[view.key] = make_pool(
+                self._texts(view),
+                row_labels(task, splits["train"].labels, self.scale),
+                task,
+                self.teacher.tokenizer,
+                self.max_length,
+                self.overlap,
+                None if view.round == 0 else self.pool(),
+            )
+        return self._views[view.key]
+
+    def _texts(self, view: View) -> Texts:
+        task, splits = self.dataset.task, self.dataset.splits
+        texts = texts_of(task, splits["train"], splits["unlabeled"])
+        text_a, text_b = materialise(texts.split.text_a, texts.split.text_b, view)
+        return replace(texts, split=Split(text_a, text_b, None))
 
     def tokens(self, view: View = ORIGINAL) -> Tokens:
         """The pool's token ids in a view."""
-        if view.key not in self._views:
-            splits = [self.dataset.splits["train"], self.dataset.splits["unlabeled"]]
-            text_a = [text for split in splits for text in split.text_a]
-            text_b = [text for split in splits for text in split.text_b or []] or None
-            texts = materialise(text_a, text_b, view)
-            self._views[view.key] = tokenize(self.teacher.tokenizer, *texts, self.max_length)
-        return self._views[view.key]
+        return self.pool(view).tokens
+
+    def labels(self, view: View = ORIGINAL) -> Labels:
+        """The pool's hard labels in a view, standardised for a regression."""
+        return self.pool(view).labels
 
     def outputs(self, view: View = ORIGINAL) -> TeacherOutputs:
         """What the teacher says of the pool in a view."""
@@ -122,10 +137,9 @@ class Material:
         return word_table(choice, teacher_table, width, deviation, seed)
 
     def scored(self, split: str, outputs: npt.NDArray[np.floating]) -> dict[str, float]:
-        """All metrics of standardised outputs [N, C] on validation or test."""
-        labels = self.dataset.splits[split].labels
-        assert labels is not None
-        return score(self.dataset.task, outputs * self.scale[1] + self.scale[0], labels)
+        """All metrics of standardised outputs [N, C] (or [total, C]) on validation or test."""
+        outputs = outputs * self.scale[1] + self.scale[0]
+        return score_split(self.dataset.task, self.dataset.splits[split], self.held_out[split], outputs)
 
     def headline(self, metrics: Mapping[str, float]) -> float:
         """The task's own metric: higher is better."""
@@ -148,8 +162,8 @@ def prepare_material(
     """
     cache = Path(cache_config.path).expanduser()
     dataset = load_dataset(name, dataset_config, base)
-    length = dataset_config.max_length
-    teacher = prepare_teacher(teacher_name, teacher_config, dataset, cache, base, length, device)
+    length, overlap = dataset_config.max_length, dataset_config.overlap
+    teacher = prepare_teacher(teacher_name, teacher_config, dataset, cache, base, length, device, overlap)
     task = dataset.task
     labels = dataset.splits["train"].labels
     assert labels is not None
@@ -157,9 +171,9 @@ def prepare_material(
     for split in ("validation", "test"):
         rows: Split = dataset.splits[split]
         assert rows.labels is not None
-        held_out[split] = tokenize(teacher.tokenizer, rows.text_a, rows.text_b, length)
+        held_out[split] = encode(teacher.tokenizer, rows, task, length, overlap)
         said = cached_outputs(teacher, held_out[split], Demand(), cache, math.inf, split).logits
-        teacher_scores[split] = score(task, said.numpy(), rows.labels)
+        teacher_scores[split] = score_split(task, rows, held_out[split], said.numpy())
         majority_scores[split] = majority_score(task, labels, rows.labels)
     everything = Demand.grid(range(1, teacher.layers + 1), ("cls", "mean", "tokens"))
     return Material(
@@ -173,4 +187,5 @@ def prepare_material(
         teacher_scores=teacher_scores,
         majority_scores=majority_scores,
         held_out=held_out,
+        overlap=overlap,
     )

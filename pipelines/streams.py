@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from distiller.pipelines.cache import Targets, TeacherOutputs, live_targets
 from distiller.pipelines.checkpoint import inference_dtype
 from distiller.pipelines.demand import Demand
+from distiller.pipelines.labels import LabelBatch
 from distiller.pipelines.material import Material
 from distiller.pipelines.tokens import Batch, IntArray
 from distiller.pipelines.views import ORIGINAL, View
@@ -39,11 +40,13 @@ class StreamBatch:
 
     Attributes:
         inputs: padded rows, ids of the teacher's vocabulary.
+        labels: the rows' hard labels.
         partner, share: for mixup, [B] the row that each is mixed with and its own share; else None.
         targets: what the teacher says; None where nothing asks for it.
     """
 
     inputs: Batch
+    labels: LabelBatch
     partner: Tensor | None
     share: Tensor | None
     targets: Targets | None
@@ -58,8 +61,9 @@ class StreamBatch:
         targets = self.targets
         if targets is not None:
             hidden = {k: F.pad(v, (0, 0, 0, more)) if v.dim() == 3 else v for k, v in targets.hidden.items()}
-            targets = Targets(targets.logits, hidden)
-        return StreamBatch(inputs, self.partner, self.share, targets)
+            logits = targets.logits
+            targets = Targets(logits if logits.dim() == 2 else F.pad(logits, (0, 0, 0, more)), hidden)
+        return StreamBatch(inputs, self.labels.lengthened(more), self.partner, self.share, targets)
 
     def to(self, device: torch.device) -> StreamBatch:
         """The batch on another device."""
@@ -71,7 +75,8 @@ class StreamBatch:
         if targets is not None:
             hidden = {k: v.to(device, non_blocking=True) for k, v in targets.hidden.items()}
             targets = Targets(targets.logits.to(device, non_blocking=True), hidden)
-        return StreamBatch(self.inputs.to(device), moved(self.partner), moved(self.share), targets)
+        inputs, labels = self.inputs.to(device), self.labels.to(device)
+        return StreamBatch(inputs, labels, moved(self.partner), moved(self.share), targets)
 
 
 class Stream:
@@ -82,6 +87,7 @@ class Stream:
         self.material = material
         self.wanted = wanted
         self.tokens = [material.tokens(view) for view in self.views]
+        self.labels = [material.labels(view) for view in self.views]
         self.outputs: list[TeacherOutputs] = (
             [material.outputs(view) for view in self.views] if wanted is not None else []
         )
@@ -100,6 +106,7 @@ class Stream:
         length = max(int(self.tokens[v].lengths[rows[view == v]].max()) for v in np.unique(view))
         pad = self.material.teacher.tokenizer.pad_token_id
         inputs = self._inputs(rows, view, length, pad)
+        labels = self._labels(rows, view, length)
         partner, share = self._mixing(len(rows), rng)
         mask = inputs.mask
         if partner is not None and share is not None:
@@ -108,7 +115,14 @@ class Stream:
         targets = self._targets(rows, view, inputs, length) if self.wanted is not None else None
         if targets is not None and partner is not None and share is not None:
             targets = self._with_mixtures(targets, inputs, mixed, partner, share)
-        return StreamBatch(mixed, partner, share, targets)
+        return StreamBatch(mixed, labels, partner, share, targets)
+
+    def _labels(self, rows: IntArray, view: IntArray, length: int) -> LabelBatch:
+        if not self.material.dataset.task.tokenwise:  # the same in all views
+            return self.labels[0].of(rows, length)
+        parts = [(v, np.flatnonzero(view == v)) for v in np.unique(view)]
+        order = torch.from_numpy(np.argsort(np.concatenate([at for _, at in parts])))
+        return LabelBatch.joined([self.labels[v].of(rows[at], length) for v, at in parts], order)
 
     def _inputs(self, rows: IntArray, view: IntArray, length: int, pad: int) -> Batch:
         if len(self.views) == 1:

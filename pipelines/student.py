@@ -10,9 +10,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
-from distiller.pipelines.data import Task
+from distiller.pipelines.heads import MODELS, logits_of, name_the_labels
+from distiller.pipelines.task import Task
 from distiller.pipelines.tokens import Tokens, Vocabulary
 from distiller.spaces.errors import InputError
 from distiller.spaces.student import RandomStart, TeacherLayers
@@ -73,17 +74,6 @@ def embedding_width(choice: StudentChoice, teacher: PretrainedConfig) -> int:
     return width_of(choice, teacher) if factorised == teacher.hidden_size else factorised
 
 
-def name_the_labels(config: PretrainedConfig, task: Task) -> None:
-    """Write the task's outputs into a model's config."""
-    if task.kind == "regression":
-        config.num_labels = 1
-        config.problem_type = "regression"
-    else:
-        config.id2label = dict(enumerate(task.labels))
-        config.label2id = {label: i for i, label in enumerate(task.labels)}
-        config.problem_type = "single_label_classification"
-
-
 def word_table(
     choice: StudentChoice, teacher_table: Tensor, width: int, deviation: float, seed: int
 ) -> Tensor:
@@ -138,7 +128,7 @@ class Student(nn.Module):
         partner: Tensor | None = None,
         share: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Logits [B, C] and hidden states, the embeddings first, each [B, T, H].
+        """Logits [B, C] (or [B, T, C]) and hidden states, the embeddings first, each [B, T, H].
 
         Args:
             ids, types, mask: [B, T]; the mask may be [B, 1, 1, T] too.
@@ -154,7 +144,7 @@ class Student(nn.Module):
             share = share[:, None, None].to(words.dtype)
             inputs["inputs_embeds"] = share * words + (1 - share) * words[partner]
         outputs = self.model(**inputs, output_hidden_states=True, return_dict=True)
-        return outputs.logits, tuple(outputs.hidden_states)
+        return logits_of(outputs), tuple(outputs.hidden_states)
 
     def _expanded(self, mask: Tensor) -> Tensor | dict[str, Tensor]:
         """What attention layers make of a mask themselves, which they take as it is: [B, 1, 1, T] bool."""
@@ -184,7 +174,7 @@ def build_model(
     config.vocab_size = (config.pad_token_id or 0) + 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        built = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+        built = MODELS[task.kind].from_config(config)
     model = cast(PreTrainedModel, built.float())
     if isinstance(choice, TeacherLayers):
         copy_layers(model, teacher, choice.selection)
@@ -202,7 +192,7 @@ def build_model(
 def untrained(choice: StudentChoice, teacher: PretrainedConfig) -> PreTrainedModel:
     """A student of the right shape and nothing else, to measure; whatever the task, it has one output."""
     task = Task(kind="regression", labels=(), metric="pearson", outputs=1, pair=False)
-    built = AutoModelForSequenceClassification.from_config(student_config(choice, teacher, task))  # type: ignore[no-untyped-call]
+    built = MODELS[task.kind].from_config(student_config(choice, teacher, task))
     return cast(PreTrainedModel, built.float().eval())
 
 

@@ -83,7 +83,7 @@ def plain_loop(
         optimizer, lambda s: min((s + 1) / (0.1 * STEPS), (STEPS - s) / (0.9 * STEPS))
     )
     rng = np.random.default_rng(seed)
-    tokens, labels = material.tokens(), torch.from_numpy(material.labels)
+    tokens, labels = material.tokens(), material.labels().values
     pad = material.teacher.tokenizer.pad_token_id
     order = np.concatenate([rng.permutation(len(tokens)) for _ in range(steps * BATCH // len(tokens) + 1)])
     started = time.perf_counter()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -16,8 +17,17 @@ from transformers import PreTrainedModel
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.material import Material
 from distiller.pipelines.member import Member, Progress, adaptations, cohort_key
-from distiller.pipelines.optimizer import SoloAdamW, Stacked, StackedAdamW, decays, learning_rates
-from distiller.pipelines.outputs import prediction_groups
+from distiller.pipelines.optimizer import (
+    Settings,
+    Solo,
+    SoloAdamW,
+    Stacked,
+    StackedAdamW,
+    decays,
+    depths,
+    learning_rates,
+)
+from distiller.pipelines.outputs import Layout, prediction_groups
 from distiller.pipelines.stack import StackedStudents
 from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, teacher_hidden
 from distiller.pipelines.student import align_head, build_model, width_of, with_full_vocabulary
@@ -52,11 +62,13 @@ class CohortRun:
             ValueError: the members cannot share a cohort.
         """
         if len({cohort_key(m.config, material) for m in members}) != 1:
-            raise ValueError("members of a cohort need one architecture, batch size, pool and teacher")
+            raise ValueError(
+                "members of a cohort need one architecture, batch size, dropout, pool and teacher"
+            )
         self.members = list(members)
         self.names = list(range(len(members)))
         self.material = material
-        self.steps, self.step, self.dtype = steps, 0, dtype
+        self.steps, self.step, self.order_seed, self.dtype = steps, 0, order_seed, dtype
         self.train_seconds = 0.0
         self.errors: dict[int, str] = {}
         configs = [m.config for m in members]
@@ -73,10 +85,8 @@ class CohortRun:
             material.device,
             dtype,
         )
-        regression = material.dataset.task.kind == "regression"
-        self.predictions = prediction_groups(
-            [c.prediction for c in configs], regression, material.device, dtype
-        )
+        layout: Layout = "scores" if material.dataset.task.kind == "regression" else "classes"
+        self.predictions = prediction_groups(configs, layout, material.device, dtype)
         pool = material.tokens().lengths
         lengths = pool if configs[0].uses_teacher else pool[: material.labeled_rows]
         self.batches = training_batches(lengths, configs[0].optimization.batch_size, order_seed)
@@ -108,7 +118,8 @@ class CohortRun:
         models = []
         for member, table in zip(self.members, self.tables, strict=True):
             choice = member.config.student
-            model = build_model(choice, teacher.model, task, table, self.vocabulary, member.seed)
+            dropout = member.config.optimization.dropout
+            model = build_model(choice, teacher.model, task, table, self.vocabulary, member.seed, dropout)
             if isinstance(choice, TeacherLayers):
                 align_head(model, task, teacher.order, *material.scale)
             models.append(cast(PreTrainedModel, cast(nn.Module, model).to(self.dtype)))
@@ -117,7 +128,8 @@ class CohortRun:
     def _stacked_parameters(self) -> list[Stacked]:
         everyone = torch.arange(len(self.members), device=self.material.device)
         stacked = [
-            Stacked(p, everyone, decays(name, p.dim() - 1)) for name, p in self.students.parameters.items()
+            Stacked(p, everyone, decays(name, p.dim() - 1), self.depths[name])
+            for name, p in self.students.parameters.items()
         ]
         for group in self.terms:
             index = torch.tensor(group.members, device=self.material.device)
@@ -125,21 +137,20 @@ class CohortRun:
         return stacked
 
     def _optimizer(self) -> SoloAdamW | StackedAdamW:
-        optimization = [m.config.optimization for m in self.members]
-        decay = [o.weight_decay for o in optimization]
-        clipping = [o.max_grad_norm for o in optimization]
+        self.depths = depths(self.students.module)
+        settings = [
+            Settings(o.weight_decay, o.max_grad_norm, o.beta1, o.beta2, o.layer_decay)
+            for o in (m.config.optimization for m in self.members)
+        ]
         if self.students.stacked:
-            device = self.material.device
-            return StackedAdamW(
-                self._stacked_parameters(),
-                torch.tensor(decay, device=device, dtype=self.dtype),
-                torch.tensor(clipping, device=device, dtype=self.dtype),
-            )
-        named = [(p, decays(name, p.dim())) for name, p in self.students.parameters.items()]
+            return StackedAdamW(self._stacked_parameters(), settings)
+        parameters = [
+            Solo(p, decays(name, p.dim()), self.depths[name]) for name, p in self.students.parameters.items()
+        ]
+        # What terms learn stands beside the head.
         for group in self.terms:
-            named += [(p, decays(name, p.dim() - 2)) for name, p in group.parameters.items()]
-        decaying = [p for p, falls in named if falls]
-        return SoloAdamW(decaying, [p for p, falls in named if not falls], decay[0], clipping[0])
+            parameters += [Solo(p, decays(name, p.dim() - 2)) for name, p in group.parameters.items()]
+        return SoloAdamW(parameters, settings[0])
 
     def advance(self, until: int) -> list[Progress]:
         """Train to step `until` and evaluate: one report for each member that is left, in order."""
@@ -159,7 +170,8 @@ class CohortRun:
         batches = self._stream_batches(rows, rounds)
         inputs, partner, share = student_inputs(batches, self.member_stream, self.new_ids)
         kind = self.material.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda" and self.dtype is torch.float32):
+        half = kind == "cuda" and self.dtype is torch.float32
+        with self._dropout_masks(), torch.autocast(kind, torch.bfloat16, enabled=half):
             logits, hidden = self.students(inputs.ids, inputs.types, inputs.mask, partner, share)
         total = self._losses(rows, batches, logits, hidden)
         self.optimizer.zero_grad()
@@ -174,6 +186,21 @@ class CohortRun:
         )
         self.optimizer.step(self.rates)
         self.step += 1
+
+    @contextmanager
+    def _dropout_masks(self) -> Iterator[None]:
+        """Draw dropout masks from the run's own seeds: the same in every process.
+
+        A member's masks depend on its neighbours: with dropout, fused equals solo in distribution only.
+        """
+        if not self.members[0].config.optimization.dropout:
+            yield
+            return
+        device = self.material.device
+        entropy = [self.order_seed, self.step, *(m.seed for m in self.members)]
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
+            yield
 
     def _stream_batches(self, rows: IntArray, rounds: IntArray) -> list[StreamBatch]:
         # One draw for all streams, so that a member's mixtures do not depend on its neighbours.
@@ -234,7 +261,8 @@ class CohortRun:
         pad = self.material.teacher.tokenizer.pad_token_id
         for rows in by_length(tokens.lengths, 128):
             batch = tokens.padded(rows, pad).to(self.material.device)
-            logits, _ = self.students(self.new_ids[batch.ids], batch.types, batch.mask)
+            with self.students.evaluating():
+                logits, _ = self.students(self.new_ids[batch.ids], batch.types, batch.mask)
             outputs[:, rows] = logits.float().cpu().numpy()
         return outputs
 

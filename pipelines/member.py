@@ -43,6 +43,7 @@ def cohort_key(config: PipelineConfig, material: Material) -> tuple[object, ...]
     return (
         architecture(config.student, material.teacher.model.config),
         config.optimization.batch_size,
+        config.optimization.dropout,
         config.uses_teacher,
         config.teacher,
     )
@@ -58,6 +59,8 @@ def adaptations(config: PipelineConfig, material: Material) -> list[str]:
             said.append(
                 f"intermediate {slot}: projected, as widths differ ({width} and {teacher.hidden_size})"
             )
+    if config.optimization.label_smoothing and material.dataset.task.kind == "regression":
+        said.append("optimization: label_smoothing unused, as scores have no classes")
     mixups = [slot for slot, choice in enumerate(config.augmentation, 1) if isinstance(choice, Mixup)]
     said += [f"augmentation {slot}: unused, as slot {mixups[0]} mixes already" for slot in mixups[1:]]
     return said

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
@@ -54,9 +54,14 @@ class StackedStudents:
         mask = torch.ones_like(ids, dtype=torch.bool)
         mask[1, 2] = False
         one = (ids, ids, mask)
-        expected = self.module(*one)[0]
+        own_of = tuple(t.expand(self.count, 2, 3) for t in one)
         try:
-            shared, own = self(*one), self(*(t.expand(self.count, 2, 3) for t in one))
+            with self.evaluating():
+                expected = self.module(*one)[0]
+                shared, own = self(*one), self(*own_of)
+            if any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.module.modules()):
+                for inputs in (one, own_of):
+                    self(*inputs)
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             reason = str(error).strip().splitlines()[0]
         else:
@@ -118,6 +123,18 @@ class StackedStudents:
         logits = torch.stack([o[0] for o in outputs])
         layers = zip(*(o[1] for o in outputs), strict=True)
         return logits, tuple(torch.stack(layer) for layer in layers)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Without dropout, which students have in training."""
+        modules = [self.module, *([self.skeleton] if self.stacked else [])]
+        for module in modules:
+            module.eval()
+        try:
+            yield
+        finally:
+            for module in modules:
+                module.train()
 
     def _attention(self) -> AbstractContextManager[None]:
         # The CPU's flash attention has no batching rule: vmap would loop over the members, and warn.

@@ -33,8 +33,10 @@ def architecture(choice: StudentChoice, teacher: PretrainedConfig) -> str:
     return f"{teacher.model_type}-L{choice.layers}-H{width_of(choice, teacher)}"
 
 
-def student_config(choice: StudentChoice, teacher: PretrainedConfig, task: Task) -> PretrainedConfig:
-    """The teacher's architecture with the student's layers and width, heads of about 64, no dropout.
+def student_config(
+    choice: StudentChoice, teacher: PretrainedConfig, task: Task, dropout: float = 0.0
+) -> PretrainedConfig:
+    """The teacher's architecture with the student's layers and width, heads of about 64, one dropout rate.
 
     Raises:
         InputError: more layers asked of the teacher than it has.
@@ -63,7 +65,8 @@ def student_config(choice: StudentChoice, teacher: PretrainedConfig, task: Task)
         config.layer_types = config.layer_types[: choice.layers]
     for name, value in config.to_dict().items():
         if isinstance(value, float) and ("dropout" in name or name.endswith("drop")):
-            setattr(config, name, 0.0)
+            # "layerdrop" leaves out whole layers, which is another thing.
+            setattr(config, name, 0.0 if "layer" in name else dropout)
     name_the_labels(config, task)
     return config
 
@@ -164,12 +167,14 @@ def build_model(
     table: Tensor,
     vocabulary: Vocabulary | None,
     seed: int,
+    dropout: float = 0.0,
 ) -> PreTrainedModel:
     """A student at its start, on the CPU in float32; `table` is its `word_table`.
 
-    With a `vocabulary` its word table holds the kept rows only, and ids are the new ones.
+    With a `vocabulary` its word table holds the kept rows only, and ids are the new ones. `dropout` is the
+    rate of hidden states and of attention alike.
     """
-    config = student_config(choice, teacher.config, task)
+    config = student_config(choice, teacher.config, task, dropout)
     # A table just large enough: what is drawn for the other parameters must not depend on the vocabulary.
     config.vocab_size = (config.pad_token_id or 0) + 1
     with torch.random.fork_rng(devices=[]):
@@ -185,7 +190,7 @@ def build_model(
         set_words(model, table[vocabulary.kept], None if pad is None else int(vocabulary.new_ids[pad]))
     for module in model.modules():
         if isinstance(module, nn.Dropout):
-            module.p = 0.0
+            module.p = dropout
     return model
 
 

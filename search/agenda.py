@@ -88,6 +88,7 @@ def cohort_group(config: PipelineConfig) -> tuple[Any, ...]:
         student.layers,
         getattr(student, "width", None),
         config.optimization.batch_size,
+        config.optimization.dropout,
         config.uses_teacher,
         config.teacher,
     )

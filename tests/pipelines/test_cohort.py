@@ -62,6 +62,19 @@ CONFIGS = [
     ),
     config_of(prediction="labels", intermediate=term("mse", representation="cls", mapping={"kind": "last"})),
     config_of(student={"initialization": "random", "layers": 2, "width": 16}, intermediate=term("mse")),
+    config_of(
+        prediction={"loss": "dkd", "hard_weight": 0.4, "target_weight": 2.0},
+        intermediate=term("mse"),
+        optimization=optimization(beta1=0.8, beta2=0.98, layer_decay=0.7, label_smoothing=0.1),
+    ),
+    config_of(
+        prediction={"loss": "dkd", "temperature": 4.0, "rest_weight": 8.0},
+        optimization=optimization(layer_decay=0.9),
+    ),
+    config_of(prediction={"loss": "dist", "batch_weight": 2.0}, optimization=optimization(beta2=0.99)),
+    config_of(prediction="js", optimization=optimization(label_smoothing=0.2)),
+    config_of(prediction="reverse_kl"),
+    config_of(prediction="l1"),
 ]
 MEMBERS = [Member(config, seed=i % 3) for i, config in enumerate(CONFIGS)]
 LABELS_ONLY = [
@@ -118,7 +131,9 @@ def solos(material: Material) -> list[CohortRun]:
     return [trained([member], material) for member in MEMBERS]
 
 
-@pytest.mark.parametrize("order", [list(range(9)), [8, 3, 6, 0, 5, 2, 7, 1, 4], [4, 0]])
+@pytest.mark.parametrize(
+    "order", [list(range(len(CONFIGS))), [8, 10, 3, 6, 0, 13, 5, 2, 9, 14, 7, 12, 1, 4, 11], [4, 0], [10, 9]]
+)
 def test_fused_equals_solo_in_float64(material: Material, solos: list[CohortRun], order: list[int]) -> None:
     run = trained([MEMBERS[i] for i in order], material)
     assert run.students.fused
@@ -142,8 +157,8 @@ def test_fused_equals_solo_without_a_teacher(material: Material) -> None:
 
 def test_fused_equals_solo_in_a_regression(regression: Material) -> None:
     members = [
-        Member(config_of(prediction={"loss": "mse", "hard_weight": w}, intermediate=term("mse")), 1)
-        for w in (0.2, 0.8)
+        Member(config_of(prediction={"loss": loss, "hard_weight": w}, intermediate=term("mse")), 1)
+        for loss, w in (("mse", 0.2), ("l1", 0.5), ("mse", 0.8))
     ]
     run = trained(members, regression)
     for name, member in enumerate(members):
@@ -286,7 +301,8 @@ def test_families(folder_of: Callable[[str], Path], family: str) -> None:
 
 def test_only_alike_members_share_a_cohort(material: Material) -> None:
     wide = config_of(student={"initialization": "svd", "layers": 2, "width": 32})
-    for other in (wide, config_of(prediction="labels"), config_of(optimization={"batch_size": 4})):
+    others = (wide, config_of(prediction="labels"))
+    for other in (*others, *(config_of(optimization=o) for o in ({"batch_size": 4}, {"dropout": 0.1}))):
         with pytest.raises(ValueError, match="one architecture"):
             CohortRun([MEMBERS[0], Member(other, 0)], material, STEPS, 0)
 

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from distiller.pipelines.mapping import emd_weights, pairs, transport_plan
 from distiller.pipelines.mutual_information import mi_alpha_loss
 from distiller.pipelines.objectives import OBJECTIVES, reduce_representation
-from distiller.pipelines.outputs import PredictionGroup, prediction_groups
-from distiller.pipelines.prediction import SOFT, hard_cross_entropy
 from distiller.pipelines.terms import CRITIC_WIDTH, TermGroup, term_groups
 from tests.pipelines.conftest import CPU, config_of
 
@@ -144,33 +142,3 @@ def test_keeping_members() -> None:
     assert torch.equal(group.state["student"][0], state["student"][2])
     assert group.parameters["weight"].requires_grad
     assert not group.keep([0])
-
-
-LOGITS, SAID, LABELS = random(K, B, 3), random(2, B, 3, seed=5), torch.tensor([0, 2, 1, 1, 0, 2])
-LABELED = torch.tensor([[1, 1, 0, 1, 0, 1], [1, 0, 0, 0, 0, 1]]).bool()
-
-
-@pytest.mark.parametrize("loss", ["labels", "kl", "ce", "mse"])
-def test_predictions_of_a_group(loss: str) -> None:
-    more = [{"temperature": 1.0 + k} if loss in ("kl", "ce") else {} for k in range(K)]
-    hard = [{"hard_weight": k / 4} if loss != "labels" else {} for k in range(K)]
-    choices = [config_of(prediction={"loss": loss, **hard[k], **more[k]}).prediction for k in range(K)]
-    for members in ([0, 1, 2, 3], [2]):
-        group = PredictionGroup(loss, members, [choices[k] for k in members], False, CPU, torch.float64)
-        found = group.losses(LOGITS, SAID, LABELS, LABELED, STREAM)
-        for row, k in enumerate(members):
-            weight = 1.0 if loss == "labels" else k / 4
-            expected = weight * hard_cross_entropy(LOGITS[k], LABELS, LABELED[STREAM[k]])
-            assert found[0][row].item() == pytest.approx(expected.item(), rel=1e-10)
-            soft = 0.0
-            if loss != "labels":
-                soft = (1 - weight) * SOFT[loss](LOGITS[k], SAID[STREAM[k]], 1.0 + k).item()
-            assert found[1][row].item() == pytest.approx(soft, rel=1e-10)
-
-
-def test_predictions_are_grouped_by_loss_and_kept() -> None:
-    choices = [config_of(prediction=p).prediction for p in ("kl", "mse", "kl", "labels")]
-    groups = prediction_groups(choices, False, CPU, torch.float64)
-    assert [(g.loss, g.members) for g in groups] == [("kl", [0, 2]), ("mse", [1]), ("labels", [3])]
-    assert [g.keep([2, 3]) for g in groups] == [True, False, True]
-    assert [g.members for g in groups if g.members] == [[0], [1]]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from distiller.pipelines.data import Split
 from distiller.pipelines.entities import OUTSIDE
-from distiller.pipelines.labels import NO_TAG
+from distiller.pipelines.labels import NO_LABEL
 from distiller.pipelines.pool import Span, Texts
 from distiller.pipelines.task import Task
 
@@ -35,7 +35,7 @@ def _edited_tags(texts: Texts, task: Task, edit: Edit) -> Texts:
     protected += [[False] * len(words) for words in sentences[len(texts.tags) :]]
     edited = edit(list(zip(sentences, protected, strict=True)), texts.split.text_a, "a")
     tags = [
-        [NO_TAG if origin is None else own[origin] for _, origin in row]
+        [NO_LABEL if origin is None else own[origin] for _, origin in row]
         for own, row in zip(texts.tags, edited, strict=False)
     ]
     return Texts(Split([_joined(row) for row in edited], None, None), tags=tags)

@@ -27,7 +27,7 @@ from distiller.pipelines.optimizer import (
     depths,
     learning_rates,
 )
-from distiller.pipelines.outputs import Layout, prediction_groups
+from distiller.pipelines.outputs import prediction_groups
 from distiller.pipelines.stack import StackedStudents
 from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, teacher_hidden
 from distiller.pipelines.student import align_head, build_model, width_of, with_full_vocabulary
@@ -85,15 +85,11 @@ class CohortRun:
             material.device,
             dtype,
         )
-        layout: Layout = "scores" if material.dataset.task.kind == "regression" else "classes"
-        self.predictions = prediction_groups(configs, layout, material.device, dtype)
+        self.predictions = prediction_groups(configs, material.dataset.task.layout, material.device, dtype)
         pool = material.tokens().lengths
         lengths = pool if configs[0].uses_teacher else pool[: material.labeled_rows]
         self.batches = training_batches(lengths, configs[0].optimization.batch_size, order_seed)
         self.mixing = np.random.Generator(np.random.PCG64([order_seed, 1]))
-        self.labels = torch.from_numpy(material.labels).to(material.device)
-        if self.labels.is_floating_point():
-            self.labels = self.labels.to(dtype)
         self.optimizer = self._optimizer()
         self.sums: dict[str, Tensor] = {}
         self.sum_steps = 0
@@ -173,7 +169,7 @@ class CohortRun:
         half = kind == "cuda" and self.dtype is torch.float32
         with self._dropout_masks(), torch.autocast(kind, torch.bfloat16, enabled=half):
             logits, hidden = self.students(inputs.ids, inputs.types, inputs.mask, partner, share)
-        total = self._losses(rows, batches, logits, hidden)
+        total = self._losses(batches, logits, hidden)
         self.optimizer.zero_grad()
         torch.autograd.backward(total.sum())
         optimization = [m.config.optimization for m in self.members]
@@ -212,20 +208,16 @@ class CohortRun:
         pad = self.material.teacher.tokenizer.pad_token_id
         return [b.lengthened(longest, pad).to(self.material.device) for b in batches]
 
-    def _losses(
-        self, rows: IntArray, batches: Sequence[StreamBatch], logits: Tensor, hidden: Sequence[Tensor]
-    ) -> Tensor:
+    def _losses(self, batches: Sequence[StreamBatch], logits: Tensor, hidden: Sequence[Tensor]) -> Tensor:
         """[K] each member's loss; parts are summed up for the next report."""
         device = self.material.device
-        labels = self.labels[torch.from_numpy(rows).to(device)]
-        has_label = torch.from_numpy(rows < self.material.labeled_rows).to(device)
-        labeled = torch.stack([has_label if b.share is None else has_label & (b.share == 1) for b in batches])
+        labels, labeled, read = self._labels(batches)
         blank = torch.zeros(logits.shape[1:], device=device)
         said = [b.targets.logits if b.targets is not None else blank for b in batches]
         teacher_logits = (torch.stack(said) - self.material.scale[0]) / self.material.scale[1]
         total = torch.zeros(len(self.members), device=device, dtype=self.dtype)
         for prediction in self.predictions:
-            hard, soft = prediction.losses(logits, teacher_logits, labels, labeled, self.member_stream)
+            hard, soft = prediction.losses(logits, teacher_logits, labels, labeled, self.member_stream, read)
             index = torch.tensor(prediction.members, device=device)
             total = total.index_add(0, index, hard + soft)
             self._add("hard", index, hard)
@@ -239,6 +231,19 @@ class CohortRun:
             self._add(f"intermediate_{group.kind.slot}_{group.kind.objective}", index, losses)
         self.sum_steps += 1
         return total
+
+    def _labels(self, batches: Sequence[StreamBatch]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Labels in the form of the task's layout, who has one [S, B], and the tokens that count [S, B, T]."""
+        found = [b.labels for b in batches]
+        labeled = [
+            own.labeled if b.share is None else own.labeled & (b.share == 1)
+            for own, b in zip(found, batches, strict=True)
+        ]
+        values = [v.to(self.dtype) if v.is_floating_point() else v for v in (own.values for own in found)]
+        read = [own.read for own in found if own.read is not None]
+        if not read:
+            return values[0], torch.stack(labeled), None
+        return torch.stack(values), torch.stack(labeled), torch.stack(read)
 
     def _add(self, part: str, index: Tensor, losses: Tensor) -> None:
         if part not in self.sums:
@@ -255,15 +260,16 @@ class CohortRun:
 
     @torch.no_grad()
     def outputs(self, split: str) -> npt.NDArray[Any]:
-        """Standardised outputs [K, N, C] on validation or test."""
-        tokens = self.material.held_out[split]
-        outputs = np.empty((len(self.members), len(tokens), self.material.dataset.task.outputs), np.float32)
+        """Standardised outputs [K, N, C] on validation or test; token by token [K, total, C]."""
+        tokens, task = self.material.held_out[split], self.material.dataset.task
+        rows_of = len(tokens) if tokens.units is None else len(tokens.ids)
+        outputs = np.empty((len(self.members), rows_of, task.outputs), np.float32)
         pad = self.material.teacher.tokenizer.pad_token_id
         for rows in by_length(tokens.lengths, 128):
             batch = tokens.padded(rows, pad).to(self.material.device)
             with self.students.evaluating():
                 logits, _ = self.students(self.new_ids[batch.ids], batch.types, batch.mask)
-            outputs[:, rows] = logits.float().cpu().numpy()
+            tokens.write(outputs, rows, logits.float().cpu())
         return outputs
 
     def _reports(self) -> list[Progress]:

@@ -24,7 +24,7 @@ from distiller.pipelines.checkpoint import (
 from distiller.pipelines.data import Dataset, Split
 from distiller.pipelines.encoding import encode
 from distiller.pipelines.heads import MODELS, logits_of, name_the_labels
-from distiller.pipelines.labels import NO_TAG, LabelBatch
+from distiller.pipelines.labels import NO_LABEL, LabelBatch
 from distiller.pipelines.metrics import headline, score_split
 from distiller.pipelines.optimizer import learning_rates
 from distiller.pipelines.pool import Pool, make_pool, row_labels, texts_of
@@ -163,7 +163,7 @@ def label_loss(task: Task, logits: Tensor, labels: LabelBatch) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, labels.values)
     if task.kind == "token_classification":
         total = F.cross_entropy(logits.flatten(0, 1), labels.values.flatten(), reduction="sum")
-        return total / (labels.values != NO_TAG).sum().clamp_min(1)
+        return total / (labels.values != NO_LABEL).sum().clamp_min(1)
     if task.kind == "qa":
         assert labels.read is not None
         logits = logits.masked_fill(~labels.read[..., None], -torch.inf)

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from distiller.pipelines.tokens import IntArray, Tokens
 
-NO_TAG = -100
-"""The label of a token that has none."""
+NO_LABEL = -100
+"""What stands for a token's label where it has none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class LabelBatch:
 
     def lengthened(self, more: int) -> LabelBatch:
         """The same rows with `more` tokens of padding."""
-        values = F.pad(self.values, (0, more), value=NO_TAG) if self.tags else self.values
+        values = F.pad(self.values, (0, more), value=NO_LABEL) if self.tags else self.values
         return replace(self, values=values, read=None if self.read is None else F.pad(self.read, (0, more)))
 
     def to(self, device: torch.device) -> LabelBatch:
@@ -74,5 +74,5 @@ class Labels:
             return LabelBatch(self.values[picked], self.labeled[picked])
         position, mask = self.tokens.positions(rows, length)
         read = mask & torch.from_numpy(self.tokens.units[:, 0] >= 0)[position]
-        values = torch.where(read, self.values[position], NO_TAG) if self.tags else self.values[picked]
+        values = torch.where(read, self.values[position], NO_LABEL) if self.tags else self.values[picked]
         return LabelBatch(values, self.labeled[picked], read, self.tags)

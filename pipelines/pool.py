@@ -19,7 +19,7 @@ from torch import Tensor
 
 from distiller.pipelines.data import Split
 from distiller.pipelines.encoding import encode
-from distiller.pipelines.labels import NO_TAG, Labels
+from distiller.pipelines.labels import NO_LABEL, Labels
 from distiller.pipelines.spans import span_in
 from distiller.pipelines.task import Task
 from distiller.pipelines.tokens import IntArray, Tokens
@@ -108,11 +108,11 @@ def make_pool(
 
 def _tag_labels(tokens: Tokens, tags: Sequence[Sequence[int]]) -> Labels:
     assert tokens.units is not None
-    values = np.full(len(tokens.ids), NO_TAG, np.int64)
+    values = np.full(len(tokens.ids), NO_LABEL, np.int64)
     for row, own in enumerate(tags):
         inside = slice(tokens.offsets[row], tokens.offsets[row + 1])
         words = tokens.units[inside, 0]
-        values[inside] = np.where(words >= 0, np.array(own)[words], NO_TAG)
+        values[inside] = np.where(words >= 0, np.array(own)[words], NO_LABEL)
     return Labels(tokens, torch.from_numpy(values), torch.arange(len(tokens)) < len(tags), tags=True)
 
 

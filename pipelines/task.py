@@ -5,10 +5,12 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from distiller.spaces.datasets import TaskKind
 
-LAYOUTS: Mapping[TaskKind, str] = types.MappingProxyType(
+Layout = Literal["classes", "scores", "labels", "tokens", "spans"]
+LAYOUTS: Mapping[TaskKind, Layout] = types.MappingProxyType(
     {
         "classification": "classes",
         "regression": "scores",
@@ -40,7 +42,7 @@ class Task:
         return self.kind in ("qa", "token_classification")
 
     @property
-    def layout(self) -> str:
+    def layout(self) -> Layout:
         """How the losses read a model's outputs."""
         return LAYOUTS[self.kind]
 

@@ -19,12 +19,15 @@ from distiller.pipelines.student import takes_types
 from distiller.pipelines.tokens import Tokens, by_length
 from distiller.spaces.errors import InputError
 
+WEIGHTS_AND_WORDS = {".safetensors", ".bin", ".json", ".txt", ".model", ".spm"}
+"""Suffixes of the files that hold a checkpoint's weights, settings and tokenizer."""
+
 
 def weights_fingerprint(source: str, revision: str | None, place: str) -> str:
     """What changes when a checkpoint's weights or tokenizer change: file digests, or the hub's commit."""
     folder = Path(source)
     if folder.is_dir():
-        files = sorted(p for p in folder.iterdir() if p.suffix in {".safetensors", ".json", ".txt", ".model"})
+        files = sorted(p for p in folder.iterdir() if p.suffix in WEIGHTS_AND_WORDS)
         digests = {p.name: file_digest(p) for p in files if p.name != "complete.json"}
         return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()[:16]
     config = from_pretrained(AutoConfig, source, revision, place)

@@ -33,6 +33,7 @@ from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, tea
 from distiller.pipelines.student import align_head, build_model, width_of, with_full_vocabulary
 from distiller.pipelines.terms import term_groups
 from distiller.pipelines.tokens import IntArray, by_length, training_batches
+from distiller.pipelines.views import passes_of
 from distiller.spaces.student import TeacherLayers
 
 __all__ = ["CohortRun", "Member", "Progress", "adaptations", "cohort_key"]
@@ -86,13 +87,17 @@ class CohortRun:
             dtype,
         )
         self.predictions = prediction_groups(configs, material.dataset.task.layout, material.device, dtype)
-        pool = material.tokens().lengths
-        lengths = pool if configs[0].uses_teacher else pool[: material.labeled_rows]
-        self.batches = training_batches(lengths, configs[0].optimization.batch_size, order_seed)
+        batch_size = configs[0].optimization.batch_size
+        self.batches = training_batches(self._pool_lengths(), batch_size, order_seed)
         self.mixing = np.random.Generator(np.random.PCG64([order_seed, 1]))
         self.optimizer = self._optimizer()
         self.sums: dict[str, Tensor] = {}
         self.sum_steps = 0
+
+    def _pool_lengths(self) -> IntArray:
+        """Of the rows that the members train on: without a teacher, the labelled ones."""
+        pool = self.material.tokens().lengths
+        return pool if self.members[0].config.uses_teacher else pool[: self.material.labeled_rows]
 
     def _make_streams(self) -> None:
         configs, layers = [m.config for m in self.members], self.material.teacher.layers
@@ -102,7 +107,8 @@ class CohortRun:
         for config, stream in zip(configs, self.member_stream, strict=True):
             if config.uses_teacher:
                 wanted[stream] = (wanted[stream] or Demand()) | Demand.of_config(config, layers)
-        self.streams = [Stream(p, self.material, w) for p, w in zip(policies, wanted, strict=True)]
+        passes = passes_of(self.steps, configs[0].optimization.batch_size, len(self._pool_lengths()))
+        self.streams = [Stream(p, self.material, w, passes) for p, w in zip(policies, wanted, strict=True)]
 
     def _make_students(self) -> None:
         material, task = self.material, self.material.dataset.task
@@ -233,7 +239,7 @@ class CohortRun:
         return total
 
     def _labels(self, batches: Sequence[StreamBatch]) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Labels in the form of the task's layout, who has one [S, B], and the tokens that count [S, B, T]."""
+        """Labels as the task's layout has them, who has one [S, B], and the tokens that count [S, B, T]."""
         found = [b.labels for b in batches]
         labeled = [
             own.labeled if b.share is None else own.labeled & (b.share == 1)

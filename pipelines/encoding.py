@@ -32,8 +32,8 @@ def encode(tokenizer: Any, split: Split, task: Task, max_length: int, overlap: i
         return Tokens(*_no_tokens(), sources=none[:, 0], units=none)
     if not tokenizer.is_fast:
         raise InputError(
-            f"{type(tokenizer).__name__} does not say which characters its tokens stand for, which {task.kind} "
-            "needs; save the teacher with a tokenizer.json"
+            f"{type(tokenizer).__name__} does not say which characters its tokens stand for, as {task.kind} "
+            "needs it; save the teacher with a tokenizer.json"
         )
     if task.kind == "qa":
         assert split.text_b is not None

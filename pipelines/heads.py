@@ -42,7 +42,7 @@ PIPELINE_TAGS: Mapping[TaskKind, str] = types.MappingProxyType(
 
 
 def logits_of(outputs: Any) -> Tensor:
-    """A model's outputs as [B, C] or, token by token, [B, T, C]; a span's first and last token are two classes."""
+    """A model's outputs as [B, C] or, token by token, [B, T, C]; starts and ends of spans are two classes."""
     if "start_logits" in outputs:
         return torch.stack([outputs.start_logits, outputs.end_logits], -1)
     logits: Tensor = outputs.logits

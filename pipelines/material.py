@@ -14,8 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from distiller.pipelines.augment.sources import Sources
 from distiller.pipelines.cache import GIB, TeacherOutputs, cached_outputs
 from distiller.pipelines.cost import StudentCost
+from distiller.pipelines.carrying import edited_texts
 from distiller.pipelines.data import Dataset, Split, load_dataset
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.encoding import encode
@@ -26,7 +28,7 @@ from distiller.pipelines.pool import Pool, Texts, make_pool, row_labels, texts_o
 from distiller.pipelines.student import embedding_width, word_table
 from distiller.pipelines.teacher import Teacher, prepare_teacher
 from distiller.pipelines.tokens import Tokens, Vocabulary
-from distiller.pipelines.views import ORIGINAL, View, materialise
+from distiller.pipelines.views import ORIGINAL, View, edited_rows, materialise
 from distiller.spaces.datasets import DatasetConfig
 from distiller.spaces.student import Student as StudentChoice
 from distiller.spaces.student import SvdEmbeddings, TeacherLayers
@@ -45,6 +47,7 @@ class Material:
         scale: mean and standard deviation of a regression's labels; students learn standardised scores.
         teacher_scores: the teacher's metrics on validation and test.
         majority_scores: those of the predictor that ignores the text.
+        sources: what the methods of augmentation draw on.
         overlap: tokens that two windows of a long context share.
     """
 
@@ -58,6 +61,7 @@ class Material:
     teacher_scores: Mapping[str, dict[str, float]]
     majority_scores: Mapping[str, dict[str, float]]
     held_out: Mapping[str, Tokens]
+    sources: Sources
     overlap: int = 0
     costs: dict[str, StudentCost] = field(default_factory=dict)
     _views: dict[str, Pool] = field(default_factory=dict)
@@ -93,7 +97,11 @@ class Material:
     def _texts(self, view: View) -> Texts:
         task, splits = self.dataset.task, self.dataset.splits
         texts = texts_of(task, splits["train"], splits["unlabeled"])
-        text_a, text_b = materialise(texts.split.text_a, texts.split.text_b, view)
+        if task.tokenwise and view.round > 0:
+            return edited_texts(
+                texts, task, lambda rows, own, side: edited_rows(rows, view, side, self.sources, own)
+            )
+        text_a, text_b = materialise(texts.split.text_a, texts.split.text_b, view, self.sources)
         return replace(texts, split=Split(text_a, text_b, None))
 
     def tokens(self, view: View = ORIGINAL) -> Tokens:
@@ -175,6 +183,7 @@ def prepare_material(
         said = cached_outputs(teacher, held_out[split], Demand(), cache, math.inf, split).logits
         teacher_scores[split] = score_split(task, rows, held_out[split], said.numpy())
         majority_scores[split] = majority_score(task, labels, rows.labels)
+    words: torch.nn.Module = teacher.model.get_input_embeddings()
     everything = Demand.grid(range(1, teacher.layers + 1), ("cls", "mean", "tokens"))
     return Material(
         dataset=dataset,
@@ -187,5 +196,13 @@ def prepare_material(
         teacher_scores=teacher_scores,
         majority_scores=majority_scores,
         held_out=held_out,
+        sources=Sources(
+            tokenizer=teacher.tokenizer,
+            table=cast(Tensor, words.weight),
+            fingerprint=teacher.fingerprint,
+            cache=cache,
+            base=base,
+            device=device,
+        ),
         overlap=overlap,
     )

@@ -18,20 +18,10 @@ from distiller.pipelines.demand import Demand
 from distiller.pipelines.labels import LabelBatch
 from distiller.pipelines.material import Material
 from distiller.pipelines.tokens import Batch, IntArray
-from distiller.pipelines.views import ORIGINAL, View
-from distiller.spaces.augmentation import Augmentation, Mixup, RandomWords
+from distiller.pipelines.views import draws_of, views_of
+from distiller.spaces.augmentation import Augmentation, Mixup
 
-VIEW_SEED = 0
-"""Views do not depend on the trial, so that all trials share them."""
-
-
-def views_of(policy: Sequence[Augmentation]) -> list[View]:
-    """The views that a policy draws from: the original, then each text slot's copies of it."""
-    views = [ORIGINAL]
-    for slot in policy:
-        if isinstance(slot, RandomWords):
-            views += [View(slot.method, slot.strength, VIEW_SEED, copy) for copy in range(1, slot.copies + 1)]
-    return views
+__all__ = ["Stream", "StreamBatch", "student_inputs", "teacher_hidden", "views_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +72,12 @@ class StreamBatch:
 class Stream:
     """The batches of one augmentation policy; which rows come is the cohort's to say."""
 
-    def __init__(self, policy: Sequence[Augmentation], material: Material, wanted: Demand | None):
-        self.views = views_of(policy)
+    def __init__(
+        self, policy: Sequence[Augmentation], material: Material, wanted: Demand | None, passes: int = 1
+    ):
+        """`passes` is how often rows will come at most, which counts only where copies are drawn anew."""
+        self.draws = draws_of(policy, passes)
+        self.views = self.draws.views
         self.material = material
         self.wanted = wanted
         self.tokens = [material.tokens(view) for view in self.views]
@@ -101,8 +95,8 @@ class Stream:
         return self.concentration is not None
 
     def batch(self, rows: IntArray, rounds: IntArray, rng: np.random.Generator) -> StreamBatch:
-        """The rows in the view of their round: each goes through its views, from a start of its own."""
-        view = (rows * 2654435761 // 128 + rounds) % len(self.views)
+        """The rows in the views of their rounds."""
+        view = self.draws.views_in(rows, rounds)
         length = max(int(self.tokens[v].lengths[rows[view == v]].max()) for v in np.unique(view))
         pad = self.material.teacher.tokenizer.pad_token_id
         inputs = self._inputs(rows, view, length, pad)

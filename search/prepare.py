@@ -10,16 +10,18 @@ from transformers import AutoConfig, PretrainedConfig
 
 from distiller.pipelines.checkpoint import from_pretrained
 from distiller.pipelines.cost import latency_ms
+from distiller.pipelines.material import Material
 from distiller.pipelines.places import located
-from distiller.pipelines.streams import views_of
 from distiller.pipelines.student import architecture, untrained
+from distiller.pipelines.views import passes_of, views_of
 from distiller.search.assignment import Launch, Preparation
 from distiller.search.materials import Notes, material_for, worker_device
 from distiller.search.plan import planned_space
 from distiller.search.prepared import Prepared, pairs_of
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
-from distiller.spaces.space import Space
+from distiller.spaces.priors import values_of
+from distiller.spaces.space import Branch, Group, Space
 from distiller.spaces.student import Student
 
 MOST_ARCHITECTURES = 16
@@ -32,10 +34,7 @@ def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
     with notes.taken():
         material = material_for(launch, dataset, teacher)
         space, removed = planned_space(launch.sweep, dataset, material.teacher.layers)
-        for written in space.points("augmentation"):
-            config = PipelineConfig.model_validate({"augmentation": written})
-            for view in views_of(config.augmentation):
-                material.outputs(view)
+        fill_views(space, material, launch.sweep.budget.steps)
     data, task = material.dataset, material.dataset.task
     teacher_scores, majority = material.teacher_scores, material.majority_scores
     row = {
@@ -57,6 +56,36 @@ def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
     found = architectures(space, material.teacher.model.config)
     said = [f"{dataset}: {note}" for note in (*data.notes, *notes.texts)]
     return Prepared(dataset, teacher, material.teacher.layers, row, found, [*removed, *said])
+
+
+def fill_views(space: Space, material: Material, steps: int) -> None:
+    """Make the texts of every view that a trial of the space can meet, and the teacher's outputs on them.
+
+    Raises:
+        InputError: a method lacks what it draws on, such as a checkpoint that cannot be loaded.
+    """
+    pool = material.labeled_rows + len(material.dataset.splits["unlabeled"])
+    batch_size = largest_batch(space)
+    prediction = space.stages["prediction"][0]
+    # Without a teacher only labelled rows are trained on: more passes, on texts that nobody labels.
+    alone = isinstance(prediction, Branch) and "labels" in prediction.choices
+    for slot in range(len(space.stages["augmentation"])):
+        for written in space.points("augmentation", slot=slot):
+            policy = PipelineConfig.model_validate({"augmentation": written}).augmentation
+            for view in views_of(policy, passes_of(steps, batch_size, pool)):
+                material.outputs(view)
+            if alone:
+                for view in views_of(policy, passes_of(steps, batch_size, material.labeled_rows)):
+                    material.tokens(view)
+
+
+def largest_batch(space: Space) -> int:
+    """The largest batch size of a space."""
+    group = space.stages["optimization"][0]
+    assert isinstance(group, Group)
+    prior = group.children["batch_size"]
+    assert not isinstance(prior, Branch)
+    return max(int(value) for value in values_of(prior))
 
 
 def answer(launch: Launch, preparation: Preparation) -> dict[str, Any]:

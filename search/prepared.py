@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distiller.pipelines.augment.requirements import check_choice
 from distiller.pipelines.data import load_dataset
 from distiller.pipelines.places import located
 from distiller.results.store import Store
@@ -14,6 +15,7 @@ from distiller.search.assignment import Launch
 from distiller.search.plan import planned_space
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
+from distiller.spaces.space import slot_paths
 from distiller.spaces.student import Student
 from distiller.spaces.sweep import SweepConfig
 
@@ -62,15 +64,31 @@ class Prepared:
 
 
 def check_inputs(sweep: SweepConfig, base: Path) -> None:
-    """Read every dataset and look for every teacher, here and now.
+    """Read every dataset, look for every teacher and what augmentation draws on, here and now.
 
     Raises:
         InputError: what is wrong with one of them.
     """
     for name, teacher in sweep.teachers.items():
         located(teacher.model, base, f"teachers.{name}.model")
+    for name in sweep.datasets:
+        check_augmentation_inputs(sweep, name, base)
     for name, dataset in sweep.datasets.items():
         load_dataset(name, dataset, base)
+
+
+def check_augmentation_inputs(sweep: SweepConfig, dataset: str, base: Path) -> None:
+    """Look for the checkpoints and the data that a dataset's augmentation draws on; loads none of them.
+
+    Raises:
+        InputError: one is missing; names the place in the sweep.
+    """
+    space, _ = planned_space(sweep, dataset)
+    top = f"space_for.{dataset}" if "augmentation" in sweep.space_for.get(dataset, {}) else "space"
+    for slot, path in enumerate(slot_paths("augmentation", space.stages["augmentation"])):
+        for written in space.points("augmentation", slot=slot):
+            (choice,) = PipelineConfig.model_validate({"augmentation": written}).augmentation
+            check_choice(choice, base, f"{top}.{path}")
 
 
 def record_dataset(launch: Launch, prepared: Prepared) -> None:

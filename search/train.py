@@ -11,6 +11,7 @@ import torch
 import transformers
 from rich.console import Console
 
+from distiller.pipelines.augment.requirements import check_choice
 from distiller.pipelines.cohort import Member
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.distill import Cohort, StudentResult, distill
@@ -68,10 +69,13 @@ def train_recipe(path: Path, out: Path, seeds: int, first_seed: int, console: Co
     teacher = recipe.config.teacher[0].checkpoint
     base = Path(recipe.base) if Path(recipe.base).is_absolute() else path.resolve().parent / recipe.base
     cache = cache_from(recipe.cache, base)
+    for choice in recipe.config.augmentation:
+        check_choice(choice, base, "config.augmentation")
     console.print(f"preparing {recipe.name} with teacher {teacher} on {device}", highlight=False)
     material = prepare_material(
         recipe.name, recipe.dataset, teacher, recipe.teachers[teacher], cache, base, device, Demand()
     )
+    material.sources.place = "config.augmentation"
     material.demand = Demand.of_config(recipe.config, material.teacher.layers)
     metric = material.dataset.task.metric
     results: list[StudentResult] = []

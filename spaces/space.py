@@ -122,9 +122,9 @@ class Space:
                     written[stage] = answer
             yield PipelineConfig.model_validate(written)
 
-    def points(self, stage: str, levels: int = 1) -> Iterator[dict[str, Any]]:
-        """Every combination of one stage's first slot, as a person would write it."""
-        yield from _enumerate(self.stages[stage][0], levels)
+    def points(self, stage: str, levels: int = 1, slot: int = 0) -> Iterator[dict[str, Any]]:
+        """Every combination of one slot (the first is 0) of a stage, as a person would write it."""
+        yield from _enumerate(self.stages[stage][slot], levels)
 
     def decisions(self, config: PipelineConfig) -> list[tuple[Decision, Value]]:
         """The questions that lead to `config`, with its answers.

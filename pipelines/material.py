@@ -16,8 +16,8 @@ from torch import Tensor
 
 from distiller.pipelines.augment.sources import Sources
 from distiller.pipelines.cache import GIB, TeacherOutputs, cached_outputs
-from distiller.pipelines.cost import StudentCost
 from distiller.pipelines.carrying import edited_texts
+from distiller.pipelines.cost import StudentCost
 from distiller.pipelines.data import Dataset, Split, load_dataset
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.encoding import encode

@@ -34,7 +34,6 @@ from distiller.spaces.choice import Parameter, parts
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.prediction import LabelsOnly, Prediction
 
-
 OutputLoss = Callable[
     [Tensor, Tensor, Tensor, Tensor, Tensor | None, dict[str, Tensor]], tuple[Tensor, Tensor]
 ]

@@ -75,7 +75,7 @@ METRICS: dict[str, dict[str, Callable[[Array, Array], float]]] = {
         "subset_accuracy": subset_accuracy,
     },
 }
-"""Of tasks with one prediction a row; spans and tags have rules of their own, `squad_scores` and `tag_scores`."""
+"""Of tasks with one prediction a row; spans and tags have `squad_scores` and `tag_scores`."""
 
 
 def score(task: Task, outputs: Array, labels: Array) -> dict[str, float]:

@@ -70,7 +70,7 @@ def texts_of(task: Task, labeled: Split, unlabeled: Split | None = None) -> Text
 
 
 def row_labels(task: Task, labels: npt.NDArray[Any], scale: tuple[float, float]) -> Tensor:
-    """Classes, 0/1 labels, or standardised scores (less the mean, by the deviation); nothing for labels of words."""
+    """Classes, 0/1 labels, scores less the mean by the deviation; nothing where labels belong to words."""
     if task.tokenwise:
         return torch.empty(0)
     if task.kind == "regression":

@@ -55,7 +55,7 @@ def answers_of(tokens: Tokens, outputs: npt.NDArray[np.floating], contexts: Sequ
 
 
 def span_in(tokens: Tokens, row: int, start: int, end: int) -> tuple[int, int] | None:
-    """The places in a window of the first and the last token of the characters [start, end); None if not all are there."""
+    """Where in a window the first and last token of the characters [start, end) are; None if some are not."""
     assert tokens.units is not None
     units = tokens.units[tokens.offsets[row] : tokens.offsets[row + 1]]
     inside = np.flatnonzero(units[:, 0] >= 0)

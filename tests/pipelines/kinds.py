@@ -45,7 +45,7 @@ def question(rng: np.random.Generator, before: int = 12) -> Record:
 
 
 def sentence(rng: np.random.Generator) -> Record:
-    """Entities of two types begin with words below 20 (20 to 40), and go on with those of 40 to 50 (50 to 60)."""
+    """Entities of two types begin with words below 20 and 40, and go on with those below 50 and 60."""
     tokens, tags = some(rng, 60, 180, 1), ["O"]
     for _ in range(int(rng.integers(1, 4))):
         i, more = int(rng.integers(2)), int(rng.integers(3))

@@ -237,9 +237,9 @@ class StackedAdamW:
     def _average(
         self,
         parameters: Sequence[Stacked],
-        gradients: Sequence[Tensor],
-        first: Sequence[Tensor],
-        second: Sequence[Tensor],
+        gradients: list[Tensor],
+        first: list[Tensor],
+        second: list[Tensor],
     ) -> None:
         """Bring the moving averages of gradients and of their squares up to date."""
         if self.shared_betas:

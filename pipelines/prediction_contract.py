@@ -143,7 +143,8 @@ class _Check:
     def _settings(self) -> None:
         value, gradient = self._gradient()
         for setting, number in self.numbers.items():
-            changed, other = self._gradient(**{setting: 1.5 * number})
+            larger: dict[str, Any] = {setting: 1.5 * number}
+            changed, other = self._gradient(**larger)
             same = torch.allclose(changed, value, rtol=1e-6) and torch.allclose(other, gradient, rtol=1e-6)
             self._require(not same, f"{setting} changes nothing; use it, or take it out of the choice")
         if "temperature" in self.numbers:

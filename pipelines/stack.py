@@ -18,6 +18,8 @@ from distiller.pipelines.student import Student
 
 log = logging.getLogger(__name__)
 
+States = dict[str, tuple[Tensor, ...]]
+
 
 class StackedStudents:
     """K students as one function of a batch.
@@ -29,11 +31,11 @@ class StackedStudents:
         parameters: by name; [K, ...] for several students, as they are for one.
     """
 
-    def __init__(self, models: Sequence[PreTrainedModel], device: torch.device):
+    def __init__(self, models: Sequence[PreTrainedModel], device: torch.device, records: bool = False):
         self.device = device
         self.count = len(models)
         self.fused = True
-        students = [Student(model).train().to(device) for model in models]
+        students = [Student(model, records).train().to(device) for model in models]
         self.module = students[0]
         self.buffers: dict[str, Tensor] = {}
         if self.count == 1:
@@ -82,8 +84,8 @@ class StackedStudents:
         mask: Tensor,
         partner: Tensor | None = None,
         share: Tensor | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Logits [K, B, C] and hidden states, the embeddings first, each [K, B, T, H].
+    ) -> tuple[Tensor, States]:
+        """Logits [K, B, C] and states: "hidden", the embeddings first, each [K, B, T, H], and recorded ones.
 
         Inputs are [B, T] for all students, or [K, B, T] with one slice for each; `partner` and `share`
         likewise [B] or [K, B].
@@ -92,13 +94,13 @@ class StackedStudents:
         inputs = (ids, types, mask, partner, share)
         if not self.stacked:
             plain = [t[0] if own and t is not None else t for t in inputs]
-            logits, hidden = self.module(*plain)
-            return logits[None], tuple(h[None] for h in hidden)
+            logits, states = self.module(*plain)
+            return logits[None], {n: tuple(h[None] for h in layers) for n, layers in states.items()}
 
         def run(
             parameters: dict[str, Tensor], buffers: dict[str, Tensor], *given: Tensor | None
-        ) -> tuple[Tensor, tuple[Tensor, ...]]:
-            result: tuple[Tensor, tuple[Tensor, ...]]
+        ) -> tuple[Tensor, States]:
+            result: tuple[Tensor, States]
             result = functional_call(self.skeleton, (parameters, buffers), given)
             return result
 
@@ -108,10 +110,10 @@ class StackedStudents:
                 inputs = (ids, types, mask[..., None, None, :], partner, share)
             axes = tuple(None if t is None or not own else 0 for t in inputs)
             with self._attention():
-                logits, hidden = vmap(run, (0, 0, *axes), randomness="different")(
+                stacked: tuple[Tensor, States] = vmap(run, (0, 0, *axes), randomness="different")(
                     self.parameters, self.buffers, *inputs
                 )
-            return logits, tuple(hidden)
+            return stacked
         outputs = [
             run(
                 {n: p[k] for n, p in self.parameters.items()},
@@ -121,8 +123,11 @@ class StackedStudents:
             for k in range(self.count)
         ]
         logits = torch.stack([o[0] for o in outputs])
-        layers = zip(*(o[1] for o in outputs), strict=True)
-        return logits, tuple(torch.stack(layer) for layer in layers)
+        names = outputs[0][1]
+        return logits, {
+            n: tuple(torch.stack(layer) for layer in zip(*(o[1][n] for o in outputs), strict=True))
+            for n in names
+        }
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ def nucleus(logits: Tensor, top_p: float) -> Tensor:
     They sum to 1 and are 0 outside the set. Of equally probable tokens the first ones come first.
     """
     logits = logits if logits.dtype is torch.float64 else logits.float()
-    ranked, order = logits.softmax(-1).sort(-1, descending=True, stable=True)
+    ranked, order = logits.softmax(-1).sort(dim=-1, descending=True, stable=True)
     above = ranked.cumsum(-1) - ranked
     kept = torch.where(above < top_p, ranked, 0)
     kept = kept / kept.sum(-1, keepdim=True)

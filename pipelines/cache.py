@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,7 +134,7 @@ def live_targets(
     model = teacher.in_precision(precision)
     words = None if embeddings is None else embeddings.to(model.dtype)
     records = any(name in ATTENTION_STATES for _, name in demand.states)
-    with recorded(model) if records else nullcontext({}) as attention:
+    with recorded(model, records) as attention:
         outputs = forward(model, batch.ids, batch.types, batch.mask, words, output_hidden_states=bool(demand))
     hidden = {
         (layer, name): attention[name][layer - 1].float()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -150,7 +149,7 @@ class Student(nn.Module):
             words = share * words + (1 - share) * words[partner]
         inputs: dict[str, Any] = inputs_of(self.model, ids, types, mask, words)
         inputs["attention_mask"] = mask.long() if mask.dim() == 2 else self._expanded(mask)
-        with recorded(self.model) if self.records else nullcontext({}) as attention:
+        with recorded(self.model, self.records) as attention:
             outputs = self.model(**inputs, output_hidden_states=True, return_dict=True)
         states = {name: tuple(layers) for name, layers in attention.items()}
         return logits_of(outputs), {"hidden": tuple(outputs.hidden_states), **states}

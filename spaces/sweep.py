@@ -243,8 +243,12 @@ def of_presets(sweep: SweepConfig, presets: Sequence[str]) -> SweepConfig:
             "finalists": sweep.search.finalists.model_copy(update={"top": len(chosen)}),
         }
     )
+    # Presets bring these stages themselves: nothing else is to be prepared for.
+    bare = {"augmentation": "none", "intermediate": "none"}
+    own = {dataset: {**stages, **bare} for dataset, stages in sweep.space_for.items()}
     name = f"{sweep.name}-{chosen[0] if len(chosen) == 1 else 'presets'}"
-    return sweep.model_copy(update={"name": name, "search": search})
+    changes = {"name": name, "search": search, "space": {**sweep.space, **bare}, "space_for": own}
+    return sweep.model_copy(update=changes)
 
 
 def bundled_sweeps() -> list[str]:

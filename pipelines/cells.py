@@ -51,26 +51,28 @@ def targets(
     (column,) = columns
     found: list[Any] = []
     for row, (value, cell) in enumerate(_cells(table, column, at)):
-        named: Sequence[str] = ()
+        target: Any
         if kind == "multi_label":
-            named = target = _label_names(value, config.label_separator, cell)
+            target = _label_names(value, config.label_separator, cell)
         elif kind == "token_classification":
-            named = target = _tags(value, sides[0][row], cell)
+            target = _tags(value, sides[0][row], cell)
         elif kind == "qa":
             target = _answers(value, sides[1][row], cell)
         else:
             _present(value, "label" if kind == "classification" else "score", cell)
             target = _class_name(value, cell) if kind == "classification" else _score(value, cell)
-            named = (target,) if kind == "classification" else ()
-        for name in named if known is not None else ():
-            if known is not None and name not in known:
-                what = "tag" if kind == "token_classification" else "label"
-                few = ", ".join(sorted(known)[:FEW])
-                raise InputError(
-                    f"{cell}: {what} {name!r} is not in train ({few}); mend it or add train rows"
-                )
+        if known is not None:
+            _check_known([target] if kind == "classification" else target, known, kind, cell)
         found.append(target)
     return found
+
+
+def _check_known(names: Sequence[str], known: set[str], kind: TaskKind, cell: str) -> None:
+    for name in names:
+        if name not in known:
+            what = "tag" if kind == "token_classification" else "label"
+            few = ", ".join(sorted(known)[:FEW])
+            raise InputError(f"{cell}: {what} {name!r} is not in train ({few}); mend it or add train rows")
 
 
 def label_names(config: DatasetConfig, train: list[Any]) -> tuple[str, ...]:

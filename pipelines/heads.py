@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,6 +28,16 @@ MODELS: Mapping[TaskKind, Any] = types.MappingProxyType(
     }
 )
 """The class of `transformers` that loads a model with the head of a task's kind."""
+
+Problem = Literal["regression", "single_label_classification", "multi_label_classification"]
+PROBLEMS: Mapping[TaskKind, Problem] = types.MappingProxyType(
+    {
+        "classification": "single_label_classification",
+        "regression": "regression",
+        "multi_label": "multi_label_classification",
+    }
+)
+"""What tells the three kinds of one class apart in a model's config."""
 
 PIPELINE_TAGS: Mapping[TaskKind, str] = types.MappingProxyType(
     {
@@ -56,8 +66,4 @@ def name_the_labels(config: PretrainedConfig, task: Task) -> None:
         config.label2id = {label: i for i, label in enumerate(task.labels)}
     else:
         config.num_labels = task.outputs
-    config.problem_type = {
-        "classification": "single_label_classification",
-        "regression": "regression",
-        "multi_label": "multi_label_classification",
-    }.get(task.kind)
+    config.problem_type = PROBLEMS.get(task.kind)

@@ -50,12 +50,9 @@ class LabelBatch:
 
     def to(self, device: torch.device) -> LabelBatch:
         """The labels on another device."""
-        moved = {
-            name: tensor.to(device, non_blocking=True)
-            for name, tensor in (("values", self.values), ("labeled", self.labeled), ("read", self.read))
-            if tensor is not None
-        }
-        return replace(self, **moved)
+        values, labeled = (t.to(device, non_blocking=True) for t in (self.values, self.labeled))
+        read = None if self.read is None else self.read.to(device, non_blocking=True)
+        return replace(self, values=values, labeled=labeled, read=read)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,7 @@ def _checked(task: Task, outputs: Array, rows: int) -> Array:
 
 
 def tag_scores(
-    names: Sequence[str], predicted: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]
+    names: Sequence[str], predicted: Iterable[Sequence[int]], labels: Iterable[Sequence[int]]
 ) -> dict[str, float]:
     """Scores of the entities that tags (indices of `names`) mark, in [0, 1]."""
     ours, theirs = ([[names[tag] for tag in row] for row in rows] for rows in (predicted, labels))

@@ -117,7 +117,7 @@ def _resized(teacher: PretrainedConfig, layers: int, width: int) -> PretrainedCo
     inner = "hidden_dim" if teacher.model_type == "distilbert" else "intermediate_size"
 
     def scaled(size: int) -> int:
-        return max(1, round(width * size / teacher.hidden_size))
+        return max(1, round(width * size / int(teacher.hidden_size)))
 
     setattr(config, inner, scaled(getattr(teacher, inner)))
     config.hidden_size = width

@@ -67,8 +67,8 @@ def test_random_and_widened_tables_depend_on_the_seed_alone() -> None:
     ("selection", "student", "teacher", "expected"),
     [
         ("even", 6, 12, [0, 2, 4, 7, 9, 11]),  # DistilBERT
-        # Shleifer & Rush 2020 (arXiv 2010.13002) copy these for BART, Pegasus and Marian; elsewhere they are a
-        # layer off, as in 12 to 4, which is 0, 4, 8, 11 with them.
+        # Shleifer & Rush 2020 (arXiv 2010.13002) copy these for BART, Pegasus and Marian; elsewhere they are
+        # a layer off, as in 12 to 4, which is 0, 4, 8, 11 with them.
         ("even", 3, 12, [0, 6, 11]),
         ("even", 2, 6, [0, 5]),
         ("even", 3, 6, [0, 2, 5]),

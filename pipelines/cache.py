@@ -1,7 +1,8 @@
 """What a teacher says of every row of a view: computed once per node, kept in files that trials share.
 
-Logits are float32. Hidden states are float16: `cls` and `mean` [N, layers, H], `tokens` [total, layers, H]
-end to end as in `Tokens`. A state beyond float16's range makes the whole array float32.
+Logits are float32. States are float16: `cls` and `mean` [N, layers, H]; `tokens`, and of attention `queries`,
+`keys` and `values`, [total, layers, H] end to end as in `Tokens`. A state beyond float16's range makes the
+whole array float32.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,9 @@ from torch import Tensor
 
 from distiller.pipelines.checkpoint import forward, inference_dtype
 from distiller.pipelines.content import built_once, content_key
-from distiller.pipelines.demand import Demand
+from distiller.pipelines.demand import TOKENWISE, Demand
 from distiller.pipelines.objectives import reduce_representation
-from distiller.pipelines.student import takes_types
+from distiller.pipelines.recording import ATTENTION_STATES, attention_width, recorded
 from distiller.pipelines.teacher import Teacher
 from distiller.pipelines.tokens import Batch, IntArray, Tokens, by_tokens
 
@@ -39,7 +40,7 @@ class Targets:
 
     Attributes:
         logits: [B, C] float32, in the order of the task's classes.
-        hidden: by (layer, representation): [B, H] for cls and mean, [B, T, H] for tokens.
+        hidden: by (layer, name): [B, H] for cls and mean, [B, T, H] for the states of tokens.
     """
 
     logits: Tensor
@@ -65,7 +66,7 @@ class TeacherOutputs:
         hidden = {}
         for representation in wanted.representations:
             position, mask = picked, None
-            if representation == "tokens":
+            if representation in TOKENWISE:
                 position, mask = self.tokens.positions(rows, length)
             held = self.demand.layers_of(representation)
             for layer in wanted.layers_of(representation):
@@ -77,13 +78,10 @@ class TeacherOutputs:
 
 
 def fitting(demand: Demand, tokens: Tokens, width: int, limit_bytes: float) -> Demand:
-    """The part of a demand that fits the limit: tokens are left out first, then all hidden states."""
-    sizes = {"cls": len(tokens), "mean": len(tokens), "tokens": len(tokens.ids)}
-    for dropped in (None, "tokens", "all"):
-        if dropped == "all":
-            return Demand()
-        left = demand if dropped is None else demand.without(dropped)
-        if sum(2 * width * sizes[representation] for _, representation in left.states) <= limit_bytes:
+    """The part of a demand that fits the limit: states of tokens are left out first, then all."""
+    for left in (demand, demand.without(*TOKENWISE)):
+        rows = (len(tokens.ids if name in TOKENWISE else tokens) for _, name in left.states)
+        if sum(2 * width * count for count in rows) <= limit_bytes:
             return left
     return Demand()
 
@@ -132,23 +130,17 @@ def live_targets(
 ) -> Targets:
     """The teacher's outputs on a padded batch, given by ids or by word `embeddings` [B, T, H]."""
     model = teacher.in_precision(precision)
-    inputs: dict[str, Any] = {"output_hidden_states": bool(demand)}
-    if embeddings is None:
-        outputs = forward(model, batch.ids, batch.types, batch.mask, **inputs)
-    else:
-        if takes_types(model):
-            inputs["token_type_ids"] = batch.types
-        outputs = model(
-            inputs_embeds=embeddings.to(model.dtype),
-            attention_mask=batch.mask.long(),
-            return_dict=True,
-            **inputs,
+    words = None if embeddings is None else embeddings.to(model.dtype)
+    records = any(name in ATTENTION_STATES for _, name in demand.states)
+    with recorded(model) if records else nullcontext({}) as attention:
+        outputs = forward(
+            model, batch.ids, batch.types, batch.mask, words, output_hidden_states=bool(demand)
         )
     hidden = {
-        (layer, representation): reduce_representation(
-            outputs.hidden_states[layer].float(), batch.mask, representation
-        )
-        for layer, representation in demand.states
+        (layer, name): attention[name][layer - 1].float()
+        if name in ATTENTION_STATES
+        else reduce_representation(outputs.hidden_states[layer].float(), batch.mask, name)
+        for layer, name in demand.states
     }
     return Targets(outputs.logits.float()[:, teacher.order.to(model.device)], hidden)
 
@@ -187,7 +179,11 @@ def _write_outputs(
             folder / f"{r}.npy",
             mode="w+",
             dtype=states,
-            shape=(len(tokens.ids) if r == "tokens" else len(tokens), len(demand.layers_of(r)), width),
+            shape=(
+                len(tokens.ids) if r in TOKENWISE else len(tokens),
+                len(demand.layers_of(r)),
+                attention_width(teacher.model) if r in ATTENTION_STATES else width,
+            ),
         )
         for r in demand.representations
     }
@@ -203,7 +199,7 @@ def _write_outputs(
                 if not (lowest >= -FLOAT16_MAX and highest <= FLOAT16_MAX):
                     raise _BeyondFloat16Error
                 values = values.half()
-            if representation == "tokens":
+            if representation in TOKENWISE:
                 position, mask = tokens.positions(rows)
                 array[position[mask].numpy()] = values[mask].numpy()
             else:

@@ -13,13 +13,19 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
-from distiller.pipelines.content import file_digest
-from distiller.pipelines.student import takes_types
+from distiller.pipelines.content import content_key, file_digest
+from distiller.pipelines.families import inputs_of
 from distiller.pipelines.tokens import Tokens, by_length
 from distiller.spaces.errors import InputError
 
 WEIGHTS_AND_WORDS = {".safetensors", ".bin", ".json", ".txt", ".model", ".spm"}
 """Suffixes of the files that hold a checkpoint's weights, settings and tokenizer."""
+
+SAMPLE = (
+    "Ms Łoś didn't pay £3.14 (or 2,000 ¥) at the café; naïve?",
+    "two  spaces, UPPER lower,\ta tab\nand 東京 🙂 [MASK] <s> </s> unaffable tokenizers' co-operation",
+)
+"""What two tokenizers must read alike: case, accents, scripts, digits, marks, blanks, special tokens."""
 
 
 def weights_fingerprint(source: str, revision: str | None, place: str) -> str:
@@ -56,11 +62,28 @@ def load_tokenizer(source: str, revision: str | None, place: str) -> Any:
     return tokenizer
 
 
-def check_length(model: PreTrainedModel, max_length: int, place: str) -> None:
-    """Raise InputError where a dataset's texts may be longer than the teacher can read."""
+def tokenizer_key(tokenizer: Any) -> str:
+    """Equal for tokenizers that give the same ids: by vocabulary, special ids and a sample of encodings.
+
+    Segment ids do not count: a tokenizer that tells none still cuts a text into the same tokens.
+    """
+    vocabulary = sorted(tokenizer.get_vocab().items())
+    known = " ".join(token for token, _ in vocabulary[:: max(1, len(vocabulary) // 50)])
+    encoded = [tokenizer(text)["input_ids"] for text in (*SAMPLE, known, known.upper())]
+    return content_key(
+        vocabulary=vocabulary,
+        special=sorted(tokenizer.all_special_ids),
+        padding=tokenizer.pad_token_id,
+        sample=[*encoded, tokenizer(*SAMPLE)["input_ids"]],
+        cut=tokenizer(*SAMPLE, truncation=True, max_length=12)["input_ids"],
+    )
+
+
+def check_length(model: PreTrainedModel, max_length: int, place: str, who: str = "teacher") -> None:
+    """Raise InputError where a dataset's texts may be longer than a model can read."""
     if max_length > longest_input(model):
         raise InputError(
-            f"{place}: the teacher reads at most {longest_input(model)} tokens, the dataset's max_length is "
+            f"{place}: the {who} reads at most {longest_input(model)} tokens, the dataset's max_length is "
             f"{max_length}; lower max_length"
         )
 
@@ -81,11 +104,17 @@ def inference_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
-def forward(model: PreTrainedModel, ids: Tensor, types: Tensor, mask: Tensor, **options: Any) -> Any:
-    """A model's outputs on a padded batch, segment ids given only to models that take them."""
-    if takes_types(model):
-        options["token_type_ids"] = types
-    return model(input_ids=ids, attention_mask=mask.long(), return_dict=True, **options)
+def forward(
+    model: PreTrainedModel,
+    ids: Tensor,
+    types: Tensor,
+    mask: Tensor,
+    words: Tensor | None = None,
+    **options: Any,
+) -> Any:
+    """A model's outputs on a padded batch [B, T]; with `words` [B, T, E], on these word embeddings."""
+    inputs = inputs_of(model, ids, types, mask, words)
+    return model(**inputs, attention_mask=mask.long(), return_dict=True, **options)
 
 
 @torch.no_grad()

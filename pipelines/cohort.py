@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -14,17 +17,29 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from distiller.pipelines.demand import Demand
+from distiller.pipelines.dropout import set_dropout
 from distiller.pipelines.material import Material
-from distiller.pipelines.member import Member, Progress, adaptations, cohort_key
-from distiller.pipelines.optimizer import SoloAdamW, Stacked, StackedAdamW, decays, learning_rates
-from distiller.pipelines.outputs import prediction_groups
+from distiller.pipelines.member import Member, Progress, adaptations, check_tokenizers, cohort_key
+from distiller.pipelines.optimizer import (
+    Settings,
+    Solo,
+    SoloAdamW,
+    Stacked,
+    StackedAdamW,
+    decays,
+    depths,
+    learning_rates,
+)
+from distiller.pipelines.outputs import Layout, prediction_groups
+from distiller.pipelines.pretrained import build_pretrained
+from distiller.pipelines.recording import ATTENTION_STATES, attention_heads
 from distiller.pipelines.stack import StackedStudents
-from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, teacher_hidden
-from distiller.pipelines.student import align_head, build_model, width_of, with_full_vocabulary
-from distiller.pipelines.terms import term_groups
+from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, teacher_states
+from distiller.pipelines.student import align_head, build_model, layers_of, width_of, with_full_vocabulary
+from distiller.pipelines.terms import Sizes, States, prediction_starts, term_groups
 from distiller.pipelines.tokens import IntArray, by_length, training_batches
 from distiller.pipelines.views import passes_of
-from distiller.spaces.student import TeacherLayers
+from distiller.spaces.student import Pretrained, TeacherLayers
 
 __all__ = ["CohortRun", "Member", "Progress", "adaptations", "cohort_key"]
 
@@ -36,7 +51,7 @@ class CohortRun:
     """A cohort in training; `advance` takes it on, `keep` drops members on the way.
 
     Equal members train equally in any cohort: batches come of `order_seed` and what the cohort shares
-    alone, everything else of a member from its own seed.
+    alone, everything else of a member from its own seed; only dropout masks depend on who else is there.
     """
 
     def __init__(
@@ -51,36 +66,33 @@ class CohortRun:
 
         Raises:
             ValueError: the members cannot share a cohort.
+            InputError: a config compares tokens that its student and its teacher cut differently.
         """
         if len({cohort_key(m.config, material) for m in members}) != 1:
-            raise ValueError("members of a cohort need one architecture, batch size, pool and teacher")
+            raise ValueError(
+                "members of a cohort need one architecture, batch size, dropout, pool and teacher"
+            )
         self.members = list(members)
         self.names = list(range(len(members)))
         self.material = material
-        self.steps, self.step, self.dtype = steps, 0, dtype
+        self.steps, self.step, self.order_seed, self.dtype = steps, 0, order_seed, dtype
         self.train_seconds = 0.0
         self.errors: dict[int, str] = {}
         configs = [m.config for m in members]
+        for config in configs:
+            check_tokenizers(config, material)
+        self.origin = material.origin(configs[0].student)
         self.rates = [0.0] * len(members)
         self._make_streams()
         self._make_students()
-        teacher = material.teacher.model.config
-        self.terms = term_groups(
-            configs,
-            [m.seed for m in members],
-            width_of(configs[0].student, teacher),
-            material.teacher.layers,
-            int(teacher.hidden_size),
-            material.device,
-            dtype,
-        )
-        regression = material.dataset.task.kind == "regression"
-        self.predictions = prediction_groups(
-            [c.prediction for c in configs], regression, material.device, dtype
-        )
+        self.terms = term_groups(configs, [m.seed for m in members], self._sizes(), material.device, dtype)
+        self.prediction_starts = [prediction_starts(c) for c in configs]
+        layout: Layout = "scores" if material.dataset.task.kind == "regression" else "classes"
+        self.predictions = prediction_groups(configs, layout, material.device, dtype)
         batch_size = configs[0].optimization.batch_size
         self.batches = training_batches(self._pool_lengths(), batch_size, order_seed)
         self.mixing = np.random.Generator(np.random.PCG64([order_seed, 1]))
+        self.contrasting = np.random.Generator(np.random.PCG64([order_seed, 2]))
         self.labels = torch.from_numpy(material.labels).to(material.device)
         if self.labels.is_floating_point():
             self.labels = self.labels.to(dtype)
@@ -100,30 +112,56 @@ class CohortRun:
         wanted: list[Demand | None] = [None] * len(policies)
         for config, stream in zip(configs, self.member_stream, strict=True):
             if config.uses_teacher:
-                wanted[stream] = (wanted[stream] or Demand()) | Demand.of_config(config, layers)
+                depth = layers_of(config.student, self.origin.config)
+                wanted[stream] = (wanted[stream] or Demand()) | Demand.of_config(config, depth, layers)
         passes = passes_of(self.steps, configs[0].optimization.batch_size, len(self._pool_lengths()))
-        self.streams = [Stream(p, self.material, w, passes) for p, w in zip(policies, wanted, strict=True)]
+        self.streams = [
+            Stream(p, self.material, w, self.origin, passes) for p, w in zip(policies, wanted, strict=True)
+        ]
 
     def _make_students(self) -> None:
         material, task = self.material, self.material.dataset.task
         teacher = material.teacher
         views = list(dict.fromkeys(view for stream in self.streams for view in stream.views))
-        self.vocabulary = material.vocabulary(views)
+        self.vocabulary = material.vocabulary(views, self.origin)
         self.new_ids = self.vocabulary.new_ids.to(material.device)
         self.tables = [material.word_table(m.config.student, m.seed) for m in self.members]
         models = []
         for member, table in zip(self.members, self.tables, strict=True):
             choice = member.config.student
-            model = build_model(choice, teacher.model, task, table, self.vocabulary, member.seed)
+            if isinstance(choice, Pretrained):
+                model = build_pretrained(self.origin, self.vocabulary, member.seed)
+            else:
+                model = build_model(choice, teacher.model, task, table, self.vocabulary, member.seed)
             if isinstance(choice, TeacherLayers):
                 align_head(model, task, teacher.order, *material.scale)
+            set_dropout(model, member.config.optimization.dropout)
             models.append(cast(PreTrainedModel, cast(nn.Module, model).to(self.dtype)))
-        self.students = StackedStudents(models, material.device)
+        depth = layers_of(self.members[0].config.student, self.origin.config)
+        demand = functools.reduce(
+            operator.or_, (Demand.of_config(m.config, depth, teacher.layers) for m in self.members)
+        )
+        records = any(name in ATTENTION_STATES for name in demand.representations)
+        self.students = StackedStudents(models, material.device, records)
+
+    def _sizes(self) -> Sizes:
+        """What intermediate terms must know of student and teacher."""
+        choice, teacher = self.members[0].config.student, self.material.teacher
+        return Sizes(
+            student_layers=layers_of(choice, self.origin.config),
+            teacher_layers=teacher.layers,
+            student_width=width_of(choice, self.origin.config),
+            teacher_width=int(teacher.model.config.hidden_size),
+            student_heads=attention_heads(self.students.module.model),
+            teacher_heads=attention_heads(teacher.model),
+            rows=len(self.material.tokens()),
+        )
 
     def _stacked_parameters(self) -> list[Stacked]:
         everyone = torch.arange(len(self.members), device=self.material.device)
         stacked = [
-            Stacked(p, everyone, decays(name, p.dim() - 1)) for name, p in self.students.parameters.items()
+            Stacked(p, everyone, decays(name, p.dim() - 1), self.depths[name])
+            for name, p in self.students.parameters.items()
         ]
         for group in self.terms:
             index = torch.tensor(group.members, device=self.material.device)
@@ -131,21 +169,20 @@ class CohortRun:
         return stacked
 
     def _optimizer(self) -> SoloAdamW | StackedAdamW:
-        optimization = [m.config.optimization for m in self.members]
-        decay = [o.weight_decay for o in optimization]
-        clipping = [o.max_grad_norm for o in optimization]
+        self.depths = depths(self.students.module)
+        settings = [
+            Settings(o.weight_decay, o.max_grad_norm, o.beta1, o.beta2, o.layer_decay)
+            for o in (m.config.optimization for m in self.members)
+        ]
         if self.students.stacked:
-            device = self.material.device
-            return StackedAdamW(
-                self._stacked_parameters(),
-                torch.tensor(decay, device=device, dtype=self.dtype),
-                torch.tensor(clipping, device=device, dtype=self.dtype),
-            )
-        named = [(p, decays(name, p.dim())) for name, p in self.students.parameters.items()]
+            return StackedAdamW(self._stacked_parameters(), settings)
+        parameters = [
+            Solo(p, decays(name, p.dim()), self.depths[name]) for name, p in self.students.parameters.items()
+        ]
+        # What terms learn stands beside the head.
         for group in self.terms:
-            named += [(p, decays(name, p.dim() - 2)) for name, p in group.parameters.items()]
-        decaying = [p for p, falls in named if falls]
-        return SoloAdamW(decaying, [p for p, falls in named if not falls], decay[0], clipping[0])
+            parameters += [Solo(p, decays(name, p.dim() - 2)) for name, p in group.parameters.items()]
+        return SoloAdamW(parameters, settings[0])
 
     def advance(self, until: int) -> list[Progress]:
         """Train to step `until` and evaluate: one report for each member that is left, in order."""
@@ -165,9 +202,10 @@ class CohortRun:
         batches = self._stream_batches(rows, rounds)
         inputs, partner, share = student_inputs(batches, self.member_stream, self.new_ids)
         kind = self.material.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda" and self.dtype is torch.float32):
-            logits, hidden = self.students(inputs.ids, inputs.types, inputs.mask, partner, share)
-        total = self._losses(rows, batches, logits, hidden)
+        half = kind == "cuda" and self.dtype is torch.float32
+        with self._dropout_masks(), torch.autocast(kind, torch.bfloat16, enabled=half):
+            logits, states = self.students(inputs.ids, inputs.types, inputs.mask, partner, share)
+        total = self._losses(rows, batches, logits, states)
         self.optimizer.zero_grad()
         torch.autograd.backward(total.sum())
         optimization = [m.config.optimization for m in self.members]
@@ -181,6 +219,21 @@ class CohortRun:
         self.optimizer.step(self.rates)
         self.step += 1
 
+    @contextmanager
+    def _dropout_masks(self) -> Iterator[None]:
+        """Draw dropout masks from the run's own seeds: the same in every process.
+
+        A member's masks depend on its neighbours: with dropout, fused equals solo in distribution only.
+        """
+        if not self.members[0].config.optimization.dropout:
+            yield
+            return
+        device = self.material.device
+        entropy = [self.order_seed, self.step, *(m.seed for m in self.members)]
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
+            yield
+
     def _stream_batches(self, rows: IntArray, rounds: IntArray) -> list[StreamBatch]:
         # One draw for all streams, so that a member's mixtures do not depend on its neighbours.
         state = self.mixing.integers(2**63)
@@ -188,31 +241,43 @@ class CohortRun:
             stream.batch(rows, rounds, np.random.Generator(np.random.PCG64(state))) for stream in self.streams
         ]
         longest = max(b.inputs.ids.shape[1] for b in batches)
-        pad = self.material.teacher.tokenizer.pad_token_id
+        pad = self.origin.pad_id
         return [b.lengthened(longest, pad).to(self.material.device) for b in batches]
 
     def _losses(
-        self, rows: IntArray, batches: Sequence[StreamBatch], logits: Tensor, hidden: Sequence[Tensor]
+        self, rows: IntArray, batches: Sequence[StreamBatch], logits: Tensor, states: States
     ) -> Tensor:
         """[K] each member's loss; parts are summed up for the next report."""
         device = self.material.device
-        labels = self.labels[torch.from_numpy(rows).to(device)]
+        picked = torch.from_numpy(rows).to(device)
+        draw = int(self.contrasting.integers(2**63))
+        labels = self.labels[picked]
         has_label = torch.from_numpy(rows < self.material.labeled_rows).to(device)
         labeled = torch.stack([has_label if b.share is None else has_label & (b.share == 1) for b in batches])
         blank = torch.zeros(logits.shape[1:], device=device)
         said = [b.targets.logits if b.targets is not None else blank for b in batches]
         teacher_logits = (torch.stack(said) - self.material.scale[0]) / self.material.scale[1]
         total = torch.zeros(len(self.members), device=device, dtype=self.dtype)
+        progress = self.step / self.steps
+        begun = torch.tensor([progress >= s for s in self.prediction_starts], device=device).to(self.dtype)
         for prediction in self.predictions:
             hard, soft = prediction.losses(logits, teacher_logits, labels, labeled, self.member_stream)
             index = torch.tensor(prediction.members, device=device)
+            hard, soft = (part * begun[index] for part in (hard, soft))
             total = total.index_add(0, index, hard + soft)
             self._add("hard", index, hard)
             self._add("soft", index, soft)
         masks = torch.stack([b.inputs.mask for b in batches])
         for group in self.terms:
-            said_of = teacher_hidden(batches, group.teacher_layers, group.kind.representation)
-            losses = group.losses(hidden, masks, said_of, self.member_stream)
+            losses = group.losses(
+                states,
+                masks,
+                teacher_states(batches, group.demand),
+                self.member_stream,
+                progress,
+                picked,
+                draw,
+            )
             index = torch.tensor(group.members, device=device)
             total = total.index_add(0, index, losses)
             self._add(f"intermediate_{group.kind.slot}_{group.kind.objective}", index, losses)
@@ -235,12 +300,13 @@ class CohortRun:
     @torch.no_grad()
     def outputs(self, split: str) -> npt.NDArray[Any]:
         """Standardised outputs [K, N, C] on validation or test."""
-        tokens = self.material.held_out[split]
+        tokens = self.material.held_out_tokens(split, self.origin)
         outputs = np.empty((len(self.members), len(tokens), self.material.dataset.task.outputs), np.float32)
-        pad = self.material.teacher.tokenizer.pad_token_id
+        pad = self.origin.pad_id
         for rows in by_length(tokens.lengths, 128):
             batch = tokens.padded(rows, pad).to(self.material.device)
-            logits, _ = self.students(self.new_ids[batch.ids], batch.types, batch.mask)
+            with self.students.evaluating():
+                logits, _ = self.students(self.new_ids[batch.ids], batch.types, batch.mask)
             outputs[:, rows] = logits.float().cpu().numpy()
         return outputs
 
@@ -284,6 +350,7 @@ class CohortRun:
         self.predictions = [group for group in self.predictions if group.keep(left)]
         self.members = [self.members[i] for i in left]
         self.names = [self.names[i] for i in left]
+        self.prediction_starts = [self.prediction_starts[i] for i in left]
         self.tables = [self.tables[i] for i in left]
         self.rates = [self.rates[i] for i in left]
         assert isinstance(self.optimizer, StackedAdamW)
@@ -299,7 +366,7 @@ class CohortRun:
         member = self.names.index(name)
         return with_full_vocabulary(
             self.students.student(member),
-            self.material.teacher.model.config,
+            self.origin.config,
             self.tables[member],
             self.vocabulary,
         )

@@ -1,22 +1,30 @@
-"""Which of a teacher's hidden states a space or a config can ask for."""
+"""Which of a teacher's states a space or a config can ask for."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from distiller.pipelines.mapping import pairs
+from distiller.pipelines.mapping import Pairs, pairs
+from distiller.pipelines.objectives import OBJECTIVES, State
 from distiller.spaces.choice import Choice
 from distiller.spaces.config import PipelineConfig
-from distiller.spaces.intermediate import NoIntermediate, Pkd
-from distiller.spaces.priors import OneOf, values_of
-from distiller.spaces.space import Branch, Group, Space
+from distiller.spaces.intermediate import NoIntermediate
+from distiller.spaces.priors import values_of
+from distiller.spaces.space import Branch, Group, Node, Space, answers
+
+TOKENWISE = ("tokens", "queries", "keys", "values")
+"""States with one vector per token; the others have one per row."""
 
 
 @dataclass(frozen=True)
 class Demand:
-    """Hidden states by (teacher layer, representation), the first layer being 1; empty for logits alone."""
+    """States by (teacher layer, name), the embeddings being layer 0; empty for logits alone.
+
+    Names: cls, mean and tokens of hidden states; queries, keys and values of attention.
+    """
 
     states: frozenset[tuple[int, str]] = frozenset()
 
@@ -46,59 +54,67 @@ class Demand:
         """The layers that a representation is asked of, ascending."""
         return tuple(sorted(layer for layer, asked in self.states if asked == representation))
 
-    def without(self, representation: str) -> Demand:
-        """This demand less one representation."""
-        return Demand(frozenset(state for state in self.states if state[1] != representation))
+    def without(self, *representations: str) -> Demand:
+        """This demand less some representations."""
+        return Demand(frozenset(state for state in self.states if state[1] not in representations))
 
     @classmethod
-    def of_config(cls, config: PipelineConfig, teacher_layers: int) -> Demand:
-        """What one config's intermediate terms read."""
+    def of_config(cls, config: PipelineConfig, student_layers: int, teacher_layers: int) -> Demand:
+        """What the intermediate terms of a config with a student of this depth read."""
         demand = cls()
         for term in config.intermediate:
             if not isinstance(term, NoIntermediate):
-                demand |= _of(
-                    term.mapping.kind, representation_of(term), [config.student.layers], teacher_layers
-                )
+                mapping = getattr(term, "mapping").model_dump()  # noqa: B009
+                demand |= _of(mapping, reads_of(term), student_layers, teacher_layers)
         return demand
 
     @classmethod
-    def of_space(cls, space: Space, teacher_layers: int) -> Demand:
-        """What any config of a space can read."""
-        student_layers = _layer_counts(space)
+    def of_space(cls, space: Space, student_layers: Collection[int], teacher_layers: int) -> Demand:
+        """What any config of a space can read, whose students have these depths."""
         demand = cls()
         for node in space.stages["intermediate"]:
-            assert isinstance(node, Branch)
-            for objective, group in node.choices.items():
-                mapping = group.children.get("mapping")
-                if not isinstance(mapping, Branch):
-                    continue
-                prior = group.children.get("representation")
-                representations = ["cls"] if objective == "pkd" else []
-                if prior is not None and not isinstance(prior, Branch):
-                    representations = [str(v) for v in values_of(prior)]
-                for kind in mapping.choices:
-                    for representation in representations:
-                        demand |= _of(kind, representation, student_layers, teacher_layers)
+            for mapping, reads in _mappings(node):
+                for count in student_layers:
+                    demand |= _of(mapping, reads, count, teacher_layers)
         return demand
 
 
-def representation_of(term: Choice) -> str:
-    """What a term compares: [CLS] for PKD, else its own choice."""
-    return "cls" if isinstance(term, Pkd) else str(getattr(term, "representation"))  # noqa: B009
+def reads_of(term: Choice) -> tuple[State, ...]:
+    """What a term compares: its objective's own states, else its representation ([CLS] where it has none)."""
+    return _reads(term.objective, [str(getattr(term, "representation", "cls"))])  # type: ignore[attr-defined]
 
 
-def _of(kind: str, representation: str, student_layers: Iterable[int], teacher_layers: int) -> Demand:
-    layers = {t for count in student_layers for _, t in pairs(kind, count, teacher_layers)}
-    return Demand.grid(layers, [representation])
+def _reads(objective: str, representations: Iterable[str]) -> tuple[State, ...]:
+    fixed = OBJECTIVES[objective].reads
+    if fixed is not None:
+        return tuple(State("tokens" if s.name == "hidden" else s.name, s.below) for s in fixed)
+    return tuple(State(r) for r in representations)
 
 
-def _layer_counts(space: Space) -> list[int]:
-    counts: set[int] = set()
-    for node in space.stages["student"]:
-        assert isinstance(node, Branch)
-        for group in node.choices.values():
-            prior = group.children["layers"]
-            assert not isinstance(prior, (Branch, Group))
-            values = prior.values if isinstance(prior, OneOf) else range(int(prior.low), int(prior.high) + 1)
-            counts.update(int(v) for v in values)
-    return sorted(counts)
+def _of(
+    mapping: Mapping[str, Any], reads: Iterable[State], student_layers: int, teacher_layers: int
+) -> Demand:
+    layers = {t for _, t in pairs_of(mapping, student_layers, teacher_layers)}
+    wanted = {(layer - state.below, state.name) for layer in layers for state in reads}
+    if mapping["kind"] == "attention_weighted":
+        wanted |= {(layer, "cls") for layer in layers}
+    return Demand(frozenset(wanted))
+
+
+def pairs_of(mapping: Mapping[str, Any], student_layers: int, teacher_layers: int) -> Pairs:
+    """The layer pairs of a mapping as a person writes it."""
+    asked = {name: mapping[name] for name in ("embeddings", "below") if name in mapping}
+    return pairs(mapping["kind"], student_layers, teacher_layers, **asked)
+
+
+def _mappings(node: Node) -> Iterator[tuple[Mapping[str, Any], tuple[State, ...]]]:
+    """Every mapping of a slot of the intermediate stage, with all that any objective reads there."""
+    assert isinstance(node, Branch)
+    for objective, group in node.choices.items():
+        branch = group.children.get("mapping")
+        if isinstance(branch, Branch):
+            prior = group.children.get("representation")
+            searched = prior is not None and not isinstance(prior, (Branch, Group))
+            reads = _reads(objective, [str(v) for v in values_of(prior)] if searched else ["cls"])
+            for mapping in answers(branch, 1):
+                yield mapping, reads

@@ -126,11 +126,11 @@ class Distillation:
     def cost(self) -> Cost:
         """What one of the students that are left costs; all but memory is found once per architecture."""
         config = self.run.members[0].config
-        name = architecture(config.student, self.material.teacher.model.config)
+        name = architecture(config.student, self.run.origin.config)
         if name not in self.material.costs:
             model = self.run.student(self.run.names[0])
             cast(nn.Module, model).to(self.material.device)
-            length = round(float(self.material.tokens().lengths.mean()))
+            length = round(float(self.material.tokens(origin=self.run.origin).lengths.mean()))
             self.material.costs[name] = StudentCost(
                 parameters=parameter_count(model),
                 flops=flops_per_example(model, length),

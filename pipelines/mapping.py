@@ -1,14 +1,16 @@
 """Which student layer learns from which teacher layer, and with what weight.
 
-Layers count 1..L as outputs of transformer layers; 0 would be the embedding. "skip" and "last" are fixed
-pairs of equal weight. "emd" takes all pairs and weights them by an optimal transport plan of layer
-weights that adapt at every step: Li et al. 2020, "BERT-EMD" (arXiv 2010.06133). Pair weights carry no
-gradient; the loss of a member is sum_p weight_p * cost_p.
+Layers count 1..L as outputs of transformer layers; 0 is the embedding. Most mappings are fixed pairs of
+equal weight. "emd" takes all pairs and weights them by an optimal transport plan of layer weights that
+adapt at every step: Li et al. 2020, "BERT-EMD" (arXiv 2010.06133); pair weights carry no gradient.
+"attention_weighted" mixes the teacher's layers for each student layer before they are compared. The loss
+of a member is sum_p weight_p * cost_p.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -37,17 +39,51 @@ def last(student_layers: int, teacher_layers: int) -> Pairs:
     return tuple((i, max(1, offset + i)) for i in range(1, student_layers + 1))
 
 
+def first(student_layers: int, teacher_layers: int) -> Pairs:
+    """The teacher's first layers, in order; the upper layers of a deeper student learn from its last."""
+    return tuple((i, min(i, teacher_layers)) for i in range(1, student_layers + 1))
+
+
 def all_pairs(student_layers: int, teacher_layers: int) -> Pairs:
     """Every pair, the student's layer running slowest: a [S, T] matrix read row by row."""
     return tuple((i, j) for i in range(1, student_layers + 1) for j in range(1, teacher_layers + 1))
 
 
-MAPPINGS: dict[str, Callable[[int, int], Pairs]] = {"skip": skip, "last": last, "emd": all_pairs}
+MAPPINGS: dict[str, Callable[[int, int], Pairs]] = {
+    "skip": skip,
+    "last": last,
+    "first": first,
+    "emd": all_pairs,
+    "attention_weighted": all_pairs,
+    "all_pairs": all_pairs,
+}
 
 
-def pairs(kind: str, student_layers: int, teacher_layers: int) -> Pairs:
-    """The (student layer, teacher layer) pairs of mapping "skip", "last" or "emd"."""
-    return MAPPINGS[kind](student_layers, teacher_layers)
+def pairs(
+    kind: str, student_layers: int, teacher_layers: int, embeddings: bool = False, below: int = 0
+) -> Pairs:
+    """The (student layer, teacher layer) pairs of a mapping.
+
+    Args:
+        embeddings: whether the embeddings are a pair too, the first one.
+        below: for "top", how far under the teacher's last layer the student's last one learns.
+    """
+    if kind == "top":
+        return ((student_layers, max(1, teacher_layers - below)),)
+    found = MAPPINGS[kind](student_layers, teacher_layers)
+    return ((0, 0), *found) if embeddings else found
+
+
+def layer_attention(student: Tensor, teacher: Sequence[Tensor], weight: Tensor) -> Tensor:
+    """[T, B] how much each example's student layer takes of each of T teacher layers; sums to 1 over T.
+
+    softmax over j of <W h_s, h_j> / sqrt(H_t) for [CLS] states: Passban et al. 2021, ALP-KD
+    (arXiv 2012.14022), eq. 3 to 5. Departures: W, where widths may differ, and the scale, without which
+    wide states make it one-hot. student [B, Hs]; teacher T times [B, Ht]; weight [Ht, Hs].
+    """
+    asked = torch.nn.functional.linear(student, weight)
+    scores = torch.stack([(asked * states.to(asked.dtype)).sum(-1) for states in teacher])
+    return torch.softmax(scores / math.sqrt(weight.shape[-2]), 0)
 
 
 def start_state(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -19,15 +19,18 @@ from distiller.pipelines.cache import GIB, TeacherOutputs, cached_outputs
 from distiller.pipelines.cost import StudentCost
 from distiller.pipelines.data import Dataset, Split, load_dataset
 from distiller.pipelines.demand import Demand
+from distiller.pipelines.ensemble import mean_logits
 from distiller.pipelines.fine_tuning import score_scale
 from distiller.pipelines.metrics import headline, majority_score, score
+from distiller.pipelines.pretrained import Origin, load_origin
 from distiller.pipelines.student import embedding_width, word_table
 from distiller.pipelines.teacher import Teacher, prepare_teacher
 from distiller.pipelines.tokens import Tokens, Vocabulary, tokenize
 from distiller.pipelines.views import ORIGINAL, View, materialise
+from distiller.spaces.config import MEAN
 from distiller.spaces.datasets import DatasetConfig
+from distiller.spaces.student import Pretrained, SvdEmbeddings, TeacherLayers
 from distiller.spaces.student import Student as StudentChoice
-from distiller.spaces.student import SvdEmbeddings, TeacherLayers
 from distiller.spaces.sweep import CacheConfig, TeacherConfig
 
 log = logging.getLogger(__name__)
@@ -35,11 +38,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Material:
-    """A dataset with one of its teachers, ready to distil.
+    """A dataset with its teacher, or with several whose mean is the teacher, ready to distil.
 
     Rows of the pool are the labelled rows first, then the unlabelled ones.
 
     Attributes:
+        teachers: in order of their names; one that is asked for twice stands here twice.
+        base: the folder that relative paths of checkpoints start from.
+        held_out: validation and test as the first teacher's tokenizer cuts them.
         scale: mean and standard deviation of a regression's labels; students learn standardised scores.
         teacher_scores: the teacher's metrics on validation and test.
         majority_scores: those of the predictor that ignores the text.
@@ -47,7 +53,8 @@ class Material:
     """
 
     dataset: Dataset
-    teacher: Teacher
+    teachers: tuple[Teacher, ...]
+    base: Path
     demand: Demand
     cache: Path
     limit_bytes: float
@@ -58,9 +65,20 @@ class Material:
     held_out: Mapping[str, Tokens]
     sources: Sources
     costs: dict[str, StudentCost] = field(default_factory=dict)
-    _views: dict[str, Tokens] = field(default_factory=dict)
+    _views: dict[tuple[str, str, bool], Tokens] = field(default_factory=dict)
     _outputs: dict[str, TeacherOutputs] = field(default_factory=dict)
     _tables: dict[int, Tensor] = field(default_factory=dict)
+    _origins: dict[str, Origin] = field(default_factory=dict)
+
+    @property
+    def teacher(self) -> Teacher:
+        """The teacher that leads: its tokenizer, hidden states and shape are what students start from."""
+        return self.teachers[0]
+
+    @property
+    def teacher_name(self) -> str:
+        """One name for all teachers, `a+b` for the mean of two."""
+        return MEAN.join(teacher.name for teacher in self.teachers)
 
     @property
     def device(self) -> torch.device:
@@ -82,50 +100,90 @@ class Material:
         """How many rows of the pool have labels; they come first."""
         return len(self.dataset.splits["train"])
 
-    def texts(self, view: View = ORIGINAL) -> tuple[list[str], list[str] | None]:
-        """The pool's texts in a view, and their second texts where the task has pairs."""
+    def origin(self, choice: StudentChoice) -> Origin:
+        """The model that a student's tokenizer and config are those of.
+
+        Raises:
+            InputError: a checkpoint that is not there or does not fit.
+        """
+        if not isinstance(choice, Pretrained):
+            return self.teacher.origin
+        if choice.checkpoint not in self._origins:
+            self._origins[choice.checkpoint] = load_origin(
+                choice, self.base, self.dataset.task, self.max_length
+            )
+        return self._origins[choice.checkpoint]
+
+    def tokens(self, view: View = ORIGINAL, origin: Origin | None = None) -> Tokens:
+        """The pool in a view as an origin's tokenizer cuts it (the teacher's if none is given)."""
+        origin = origin or self.teacher.origin
+        return self._cut(view.key, origin, lambda: self._texts(view))
+
+    def held_out_tokens(self, split: str, origin: Origin) -> Tokens:
+        """Validation or test as an origin's tokenizer cuts it."""
+        if origin.reads_like(self.teacher.origin):
+            return self.held_out[split]
+        rows = self.dataset.splits[split]
+        return self._cut(f"held out {split}", origin, lambda: (rows.text_a, rows.text_b))
+
+    def _cut(
+        self, name: str, origin: Origin, texts: Callable[[], tuple[list[str], list[str] | None]]
+    ) -> Tokens:
+        key = (name, origin.key, origin.gives_types)
+        if key not in self._views:
+            self._views[key] = tokenize(origin.tokenizer, *texts(), self.max_length)
+        return self._views[key]
+
+    def _texts(self, view: View) -> tuple[list[str], list[str] | None]:
         splits = [self.dataset.splits["train"], self.dataset.splits["unlabeled"]]
         text_a = [text for split in splits for text in split.text_a]
         text_b = [text for split in splits for text in split.text_b or []] or None
         return materialise(text_a, text_b, view, self.sources)
 
-    def tokens(self, view: View = ORIGINAL) -> Tokens:
-        """The pool's token ids in a view."""
-        if view.key not in self._views:
-            self._views[view.key] = tokenize(self.teacher.tokenizer, *self.texts(view), self.max_length)
-        return self._views[view.key]
-
     def outputs(self, view: View = ORIGINAL) -> TeacherOutputs:
-        """What the teacher says of the pool in a view."""
+        """What the teacher says of the pool in a view: mean logits, hidden states of the first teacher.
+
+        Each teacher's own outputs are cached by themselves, so that every mean with it shares them.
+        """
         if view.key not in self._outputs:
-            self._outputs[view.key] = cached_outputs(
-                self.teacher, self.tokens(view), self.demand, self.cache, self.limit_bytes, view.key
-            )
+            said = [
+                cached_outputs(
+                    teacher,
+                    self.tokens(view, teacher.origin),
+                    self.demand if number == 0 else Demand(),
+                    self.cache,
+                    self.limit_bytes,
+                    view.key,
+                )
+                for number, teacher in enumerate(self.teachers)
+            ]
+            self._outputs[view.key] = replace(said[0], logits=mean_logits([s.logits for s in said]))
         return self._outputs[view.key]
 
-    def vocabulary(self, views: Sequence[View]) -> Vocabulary:
-        """The token ids that training in `views` and evaluation can meet."""
-        pad = self.teacher.model.config.pad_token_id  # the tokenizer's, in a sound checkpoint
+    def vocabulary(self, views: Sequence[View], origin: Origin | None = None) -> Vocabulary:
+        """The token ids of an origin's tokenizer that training in `views` and evaluation can meet."""
+        origin = origin or self.teacher.origin
+        pad = origin.config.pad_token_id  # the tokenizer's, in a sound checkpoint
+        held_out = [self.held_out_tokens(split, origin) for split in self.held_out]
         return Vocabulary.of(
-            [*(self.tokens(view) for view in views), *self.held_out.values()],
-            int(self.teacher.model.config.vocab_size),
-            [*self.teacher.tokenizer.all_special_ids, *([] if pad is None else [pad])],
-            int(self.teacher.tokenizer.pad_token_id),
+            [*(self.tokens(view, origin) for view in views), *held_out],
+            int(origin.config.vocab_size),
+            [*origin.tokenizer.all_special_ids, *([] if pad is None else [pad])],
+            origin.pad_id,
         )
 
     def word_table(self, choice: StudentChoice, seed: int) -> Tensor:
         """The student's start for all word embeddings; those that no seed enters are kept."""
-        words: torch.nn.Module = self.teacher.model.get_input_embeddings()
-        teacher_table = cast(Tensor, words.weight).detach().float().cpu()
-        deviation = float(getattr(self.teacher.model.config, "initializer_range", 0.02))
-        if isinstance(choice, TeacherLayers):
-            return teacher_table
-        width = embedding_width(choice, self.teacher.model.config)
-        if isinstance(choice, SvdEmbeddings) and width <= teacher_table.shape[1]:
+        origin = self.origin(choice)
+        if isinstance(choice, (TeacherLayers, Pretrained)):
+            return origin.table
+        deviation = float(getattr(origin.config, "initializer_range", 0.02))
+        width, table = embedding_width(choice, origin.config), origin.table
+        if isinstance(choice, SvdEmbeddings) and width <= table.shape[1]:
             if width not in self._tables:
-                self._tables[width] = word_table(choice, teacher_table, width, deviation, 0)
+                self._tables[width] = word_table(choice, table, width, deviation, 0)
             return self._tables[width]
-        return word_table(choice, teacher_table, width, deviation, seed)
+        return word_table(choice, table, width, deviation, seed)
 
     def scored(self, split: str, outputs: npt.NDArray[np.floating]) -> dict[str, float]:
         """All metrics of standardised outputs [N, C] on validation or test."""
@@ -141,37 +199,45 @@ class Material:
 def prepare_material(
     name: str,
     dataset_config: DatasetConfig,
-    teacher_name: str,
-    teacher_config: TeacherConfig,
+    teacher_names: Sequence[str],
+    teachers: Mapping[str, TeacherConfig],
     cache_config: CacheConfig,
     base: Path,
     device: torch.device,
     demand: Demand | None = None,
 ) -> Material:
-    """Load, check, fine-tune the teacher if asked and not done before, and score it.
+    """Load, check, fine-tune the teachers if asked and not done before, and score their mean.
 
     With a `demand` of None every layer and representation is cached (within the limit).
     """
     cache = Path(cache_config.path).expanduser()
     dataset = load_dataset(name, dataset_config, base)
     length = dataset_config.max_length
-    teacher = prepare_teacher(teacher_name, teacher_config, dataset, cache, base, length, device)
-    task = dataset.task
+    ready = {
+        each: prepare_teacher(each, teachers[each], dataset, cache, base, length, device)
+        for each in dict.fromkeys(teacher_names)
+    }
+    team = tuple(ready[each] for each in sorted(teacher_names))
+    teacher, task = team[0], dataset.task
     labels = dataset.splits["train"].labels
     assert labels is not None
     held_out, teacher_scores, majority_scores = {}, {}, {}
     for split in ("validation", "test"):
         rows: Split = dataset.splits[split]
         assert rows.labels is not None
-        held_out[split] = tokenize(teacher.tokenizer, rows.text_a, rows.text_b, length)
-        said = cached_outputs(teacher, held_out[split], Demand(), cache, math.inf, split).logits
+        read = {each: tokenize(ready[each].tokenizer, rows.text_a, rows.text_b, length) for each in ready}
+        held_out[split] = read[teacher.name]
+        said = mean_logits(
+            [cached_outputs(t, read[t.name], Demand(), cache, math.inf, split).logits for t in team]
+        )
         teacher_scores[split] = score(task, said.numpy(), rows.labels)
         majority_scores[split] = majority_score(task, labels, rows.labels)
     words: torch.nn.Module = teacher.model.get_input_embeddings()
     everything = Demand.grid(range(1, teacher.layers + 1), ("cls", "mean", "tokens"))
     return Material(
         dataset=dataset,
-        teacher=teacher,
+        teachers=team,
+        base=base,
         demand=everything if demand is None else demand,
         cache=cache,
         limit_bytes=cache_config.max_gb * GIB,

@@ -8,6 +8,8 @@ from distiller.pipelines.material import Material
 from distiller.pipelines.student import architecture, width_of
 from distiller.spaces.augmentation import Mixup
 from distiller.spaces.config import PipelineConfig
+from distiller.spaces.errors import InputError
+from distiller.spaces.intermediate import NoProjection, Term
 
 
 @dataclass(frozen=True)
@@ -41,23 +43,48 @@ class Progress:
 def cohort_key(config: PipelineConfig, material: Material) -> tuple[object, ...]:
     """Equal for configs that can train in one cohort."""
     return (
-        architecture(config.student, material.teacher.model.config),
+        architecture(config.student, material.origin(config.student).config),
         config.optimization.batch_size,
+        config.optimization.dropout,
         config.uses_teacher,
-        config.teacher,
+        config.teacher_names,
     )
+
+
+def check_tokenizers(config: PipelineConfig, material: Material) -> None:
+    """Raise InputError where a config compares tokens that two of its models cut differently.
+
+    A sweep's plan takes such choices out of the space; a config from elsewhere may still hold one.
+    """
+    lead, student = material.teacher.origin, material.origin(config.student)
+    if not student.shares_tokens(lead):
+        name = getattr(config.student, "checkpoint", None)
+        whose = f"the student {name!r} has another tokenizer than its teacher"
+        for slot, term in enumerate(config.intermediate, 1):
+            if isinstance(term, Term) and term.tokenwise:
+                raise InputError(f"intermediate {slot}: {term.objective} compares tokens, and {whose}")  # type: ignore[attr-defined]
+            if getattr(term, "representation", None) == "tokens":
+                raise InputError(f"intermediate {slot}: {whose}; take representation cls or mean")
+    mixes = any(isinstance(choice, Mixup) for choice in config.augmentation)
+    readers = [student, *(teacher.origin for teacher in material.teachers)]
+    if mixes and config.uses_teacher and not all(reader.shares_tokens(lead) for reader in readers):
+        raise InputError("augmentation: mixup mixes tokens, and student and teachers have several tokenizers")
 
 
 def adaptations(config: PipelineConfig, material: Material) -> list[str]:
     """What of a config was given a meaning that it does not say by itself."""
     teacher = material.teacher.model.config
-    width = width_of(config.student, teacher)
+    width = width_of(config.student, material.origin(config.student).config)
     said = []
     for slot, term in enumerate(config.intermediate, 1):
-        if getattr(term, "projection", None) == "none" and width != teacher.hidden_size:
+        if isinstance(getattr(term, "projection", None), NoProjection) and width != teacher.hidden_size:
             said.append(
                 f"intermediate {slot}: projected, as widths differ ({width} and {teacher.hidden_size})"
             )
+    if config.optimization.label_smoothing and material.dataset.task.kind == "regression":
+        said.append("optimization: label_smoothing unused, as scores have no classes")
+    if len(set(config.teacher_names)) > 1 and any(isinstance(term, Term) for term in config.intermediate):
+        said.append(f"intermediate: from {material.teacher.name}, the first by name of the teachers")
     mixups = [slot for slot, choice in enumerate(config.augmentation, 1) if isinstance(choice, Mixup)]
     said += [f"augmentation {slot}: unused, as slot {mixups[0]} mixes already" for slot in mixups[1:]]
     return said

@@ -8,10 +8,40 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-BETAS = (0.9, 0.999)
+from distiller.pipelines.flat import Flat
+
 EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one student asks of its AdamW, beside the learning rate.
+
+    `layer_decay` to the power of a parameter's depth (see `depths`) is a factor on its learning rate.
+    """
+
+    weight_decay: float = 0.01
+    max_norm: float = 1.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    layer_decay: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Solo:
+    """A parameter of one student.
+
+    Attributes:
+        tensor: leaf with gradient.
+        decays: whether weight decay applies (not to biases and norms).
+        depth: how far below the head it stands.
+    """
+
+    tensor: Tensor
+    decays: bool
+    depth: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,12 +51,13 @@ class Stacked:
     Attributes:
         tensor: [G, ...] leaf with gradient, one slice per member.
         members: [G] the member that each slice belongs to.
-        decays: whether weight decay applies (not to biases and norms).
+        decays, depth: as of `Solo`.
     """
 
     tensor: Tensor
     members: Tensor
     decays: bool
+    depth: int = 0
 
 
 def learning_rates(
@@ -53,96 +84,59 @@ def decays(name: str, dimensions: int) -> bool:
     return dimensions > 1 and not name.endswith("bias")
 
 
-class _Flat:
-    """Parameters end to end in one tensor: a norm or an update is one pass, not one call for each of them.
+def depths(student: nn.Module) -> dict[str, int]:
+    """How far below the head each parameter of a student stands, by name: the exponent of `layer_decay`.
 
-    The parameters stay what they were, as views. Sparse gradients (of word embeddings) are spread over
-    rows of a gradient that is kept, so that only the rows of two steps are written, not the whole table.
+    0 for what lies above the layers (pooler, classifier, a last norm), L + 1 - l for layer l of L, from 1
+    below the head to L, and L + 1 for embeddings and what is theirs. Discriminative fine-tuning of Howard &
+    Ruder 2018 (arXiv 1801.06146), section 3.2, with the head above the last layer. Layers that share their
+    parameters (ALBERT) count as one.
     """
+    stacks = [name for name, module in student.named_modules() if isinstance(module, nn.ModuleList)]
+    outer = [n for n in stacks if not any(n.startswith(f"{other}.") for other in stacks)]
+    sizes = {n: sum(p.numel() for p in student.get_submodule(n).parameters()) for n in outer}
+    layers = max(sizes, key=lambda n: sizes[n])
+    count = len(cast(nn.ModuleList, student.get_submodule(layers)))
 
-    def __init__(self, parameters: Sequence[Tensor]):
-        sparse = [p for p in parameters if p.grad is not None and p.grad.is_sparse]
-        self.dense = [p for p in parameters if not any(p is other for other in sparse)]
-        ends = [0]
-        for parameter in (*self.dense, *sparse):
-            ends.append(ends[-1] + -(-parameter.numel() // 16) * 16)  # every part starts on a cache line
-        self.tensor = parameters[0].new_zeros(ends[-1])
-        self.tensor.grad = torch.zeros_like(self.tensor)
-        starts = ends[:-1]
-        self.gradients = [
-            self.tensor.grad[start : start + p.numel()].view(p.shape)
-            for start, p in zip(starts, self.dense, strict=False)
-        ]
-        self.head = self.tensor.grad[: ends[len(self.dense)]]
-        self.tables = [
-            _Table(p, self.tensor.grad[start : start + p.numel()].view(p.shape))
-            for start, p in zip(starts[len(self.dense) :], sparse, strict=True)
-        ]
-        for start, parameter in zip(starts, (*self.dense, *sparse), strict=True):
-            place = self.tensor[start : start + parameter.numel()].view(parameter.shape)
-            place.copy_(parameter.detach())
-            parameter.data = place
+    def depth(name: str) -> int:
+        if name.startswith(f"{layers}."):
+            return count - int(name.removeprefix(f"{layers}.").split(".", 1)[0])
+        # DeBERTa's norm beside its layers is that of its relative embeddings.
+        return count + 1 if "embedding" in name or ".encoder.LayerNorm." in name else 0
 
-    def gather(self) -> list[Tensor]:
-        """Take over the parameters' gradients; what their norm and their scaling concern."""
-        found = [(g, p.grad) for g, p in zip(self.gradients, self.dense, strict=True)]
-        torch._foreach_copy_(
-            [g for g, new in found if new is not None], [new for _, new in found if new is not None]
-        )
-        for gradient, new in found:
-            if new is None:
-                gradient.zero_()
-        return [self.head, *(table.gather() for table in self.tables)]
-
-    def spread(self) -> None:
-        """Write the sparse gradients, scaled by now, to their rows."""
-        for table in self.tables:
-            table.spread()
-
-
-class _Table:
-    """A parameter with sparse gradients, and its dense gradient [V, H]: zero but for the last step's rows."""
-
-    def __init__(self, parameter: Tensor, gradient: Tensor):
-        self.parameter, self.gradient = parameter, gradient
-        self.rows = torch.empty(0, dtype=torch.int64, device=parameter.device)
-
-    def gather(self) -> Tensor:
-        self.gradient.index_fill_(0, self.rows, 0.0)
-        if self.parameter.grad is None:
-            self.rows, self.values = self.rows[:0], self.gradient[:0]
-        else:
-            found = self.parameter.grad.coalesce()
-            self.rows, self.values = found.indices()[0], found.values()
-        return self.values
-
-    def spread(self) -> None:
-        self.gradient.index_copy_(0, self.rows, self.values)
+    return {name: depth(name) for name, _ in student.named_parameters()}
 
 
 class SoloAdamW:
     """One student's AdamW: PyTorch's own, fused, with its gradient clipped by norm.
 
     A parameter that has no gradient at the first step is never touched; from then on, no gradient is a
-    gradient of zero. Parameters become views of a common tensor at the first step.
+    gradient of zero. Parameters become views of a common tensor at the first step: one for those that
+    weight decay applies to and one for the others, and such a pair for every depth where that matters.
     """
 
-    def __init__(
-        self, decaying: Sequence[Tensor], plain: Sequence[Tensor], weight_decay: float, max_norm: float
-    ):
-        self.parameters = [*decaying, *plain]
-        self.max_norm = max_norm
-        self.groups = [(list(decaying), weight_decay), (list(plain), 0.0)]
-        self.flats: list[_Flat] = []
+    def __init__(self, parameters: Sequence[Solo], settings: Settings):
+        self.parameters = list(parameters)
+        self.settings = settings
+        self.flats: list[Flat] = []
+        self.factors: list[float] = []
 
     def _lay_out(self) -> None:
+        settings, kinds = self.settings, dict[tuple[float, float], list[Tensor]]()
+        for parameter in sorted(self.parameters, key=lambda p: not p.decays):
+            kind = (
+                settings.weight_decay if parameter.decays else 0.0,
+                settings.layer_decay**parameter.depth,
+            )
+            if parameter.tensor.grad is not None:
+                kinds.setdefault(kind, []).append(parameter.tensor)
         groups = []
-        for parameters, weight_decay in self.groups:
-            reached = [p for p in parameters if p.grad is not None]
-            if reached:
-                self.flats.append(_Flat(reached))
-                groups.append({"params": [self.flats[-1].tensor], "weight_decay": weight_decay})
-        self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=BETAS, eps=EPSILON, fused=True)
+        for (weight_decay, factor), reached in kinds.items():
+            self.flats.append(Flat(reached))
+            self.factors.append(factor)
+            groups.append({"params": [self.flats[-1].tensor], "weight_decay": weight_decay})
+        betas = (settings.beta1, settings.beta2)
+        self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=EPSILON, fused=True)
 
     @torch.no_grad()
     def step(self, rates: Sequence[float]) -> None:
@@ -152,18 +146,19 @@ class SoloAdamW:
         gradients = [gradient for flat in self.flats for gradient in flat.gather()]
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
         # A product by 1 passes over all gradients; on a GPU it is cheaper than to wait for the comparison.
-        if norm.is_cuda or not norm + 1e-6 <= self.max_norm:
-            torch._foreach_mul_(gradients, (self.max_norm / (norm + 1e-6)).clamp(max=1.0))
+        most = self.settings.max_norm
+        if norm.is_cuda or not norm + 1e-6 <= most:
+            torch._foreach_mul_(gradients, (most / (norm + 1e-6)).clamp(max=1.0))
         for flat in self.flats:
             flat.spread()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rates[0]
+        for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
+            group["lr"] = rates[0] * factor
         self.optimizer.step()
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
         for parameter in self.parameters:
-            parameter.grad = None
+            parameter.tensor.grad = None
 
 
 def gradient_norms(parameters: Sequence[Stacked], members: int) -> Tensor:
@@ -178,28 +173,40 @@ def gradient_norms(parameters: Sequence[Stacked], members: int) -> Tensor:
 
 
 class StackedAdamW:
-    """Decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2) with per-member vectors.
+    """Decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2) with settings of each member's own.
 
     Equals `torch.optim.AdamW` run on each member alone.
     """
 
-    def __init__(self, parameters: Sequence[Stacked], weight_decay: Tensor, max_norm: Tensor):
+    def __init__(self, parameters: Sequence[Stacked], settings: Sequence[Settings]):
         self.parameters = list(parameters)
-        self.weight_decay = weight_decay
-        self.max_norm = max_norm
         self.steps = 0
         self.first = [torch.zeros_like(p.tensor) for p in self.parameters]
         self.second = [torch.zeros_like(p.tensor) for p in self.parameters]
+        self._take(settings)
+
+    def _take(self, settings: Sequence[Settings]) -> None:
+        self.settings = list(settings)
+        like = self.parameters[0].tensor
+        self.max_norm = like.new_tensor([s.max_norm for s in settings])
+        self.weight_decay = like.new_tensor([s.weight_decay for s in settings])
+        # 1 - beta from double precision: in single precision beta2 leaves it four digits.
+        self.new_shares = [
+            like.new_tensor([1 - getattr(s, beta) for s in settings]) for beta in ("beta1", "beta2")
+        ]
+        self.shared_betas = len({(s.beta1, s.beta2) for s in settings}) == 1
+        fall = any(s.layer_decay != 1 for s in settings)
+        self.factors = {
+            depth: like.new_tensor([s.layer_decay**depth for s in settings])
+            for depth in {p.depth for p in self.parameters if fall and p.depth}
+        }
 
     @torch.no_grad()
     def step(self, learning_rates: Sequence[float]) -> None:
         """One update at K learning rates, each member's gradient first clipped to its norm."""
         self.steps += 1
-        rates = torch.tensor(learning_rates, dtype=self.max_norm.dtype).to(self.max_norm.device)
         norms = gradient_norms(self.parameters, len(self.max_norm))
         scales = (self.max_norm / (norms + 1e-6)).clamp(max=1.0)
-        correction = 1 - BETAS[0] ** self.steps
-        second_correction = math.sqrt(1 - BETAS[1] ** self.steps)
         # A parameter that no loss reaches has no gradient: torch's AdamW does not touch it either.
         reached = [i for i, p in enumerate(self.parameters) if p.tensor.grad is not None]
         parameters = [self.parameters[i] for i in reached]
@@ -207,18 +214,54 @@ class StackedAdamW:
         gradients = [
             _broadcast(scales[p.members], p.tensor) * cast(Tensor, p.tensor.grad) for p in parameters
         ]
-        torch._foreach_lerp_(first, gradients, 1 - BETAS[0])
-        torch._foreach_mul_(second, BETAS[1])
-        torch._foreach_addcmul_(second, gradients, gradients, 1 - BETAS[1])
+        self._average(parameters, gradients, first, second)
+        rates, corrected, second_corrections = self._rates(learning_rates)
         denominators = torch._foreach_sqrt(second)
-        torch._foreach_div_(denominators, second_correction)
+        if self.shared_betas:
+            torch._foreach_div_(denominators, math.sqrt(1 - self.settings[0].beta2 ** self.steps))
+        else:
+            for parameter, denominator in zip(parameters, denominators, strict=True):
+                denominator.div_(_broadcast(second_corrections[parameter.members], denominator))
         torch._foreach_add_(denominators, EPSILON)
         updates = torch._foreach_div(first, denominators)
         for parameter, update in zip(parameters, updates, strict=True):
-            tensor, rate = parameter.tensor, rates[parameter.members]
+            tensor, members = parameter.tensor, parameter.members
+            rate, share = rates[members], corrected[members]
+            if parameter.depth in self.factors:
+                factor = self.factors[parameter.depth][members]
+                rate, share = rate * factor, share * factor
             if parameter.decays:
-                tensor.mul_(_broadcast(1 - rate * self.weight_decay[parameter.members], tensor))
-            tensor.addcmul_(update, _broadcast(-rate / correction, tensor))
+                tensor.mul_(_broadcast(1 - rate * self.weight_decay[members], tensor))
+            tensor.addcmul_(update, _broadcast(-share, tensor))
+
+    def _average(
+        self,
+        parameters: Sequence[Stacked],
+        gradients: list[Tensor],
+        first: list[Tensor],
+        second: list[Tensor],
+    ) -> None:
+        """Bring the moving averages of gradients and of their squares up to date."""
+        if self.shared_betas:
+            beta1, beta2 = self.settings[0].beta1, self.settings[0].beta2
+            torch._foreach_lerp_(first, gradients, 1 - beta1)
+            torch._foreach_mul_(second, beta2)
+            torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
+            return
+        for parameter, gradient, m1, m2 in zip(parameters, gradients, first, second, strict=True):
+            new1, new2 = (_broadcast(share[parameter.members], m1) for share in self.new_shares)
+            m1.lerp_(gradient, new1)
+            m2.lerp_(gradient.square(), new2)
+
+    def _rates(self, learning_rates: Sequence[float]) -> Tensor:
+        """[3, K] learning rates, the same over the first bias correction, roots of the second correction."""
+        corrections = [1 - s.beta1**self.steps for s in self.settings]
+        rows = [
+            list(learning_rates),
+            [rate / correction for rate, correction in zip(learning_rates, corrections, strict=True)],
+            [math.sqrt(1 - s.beta2**self.steps) for s in self.settings],
+        ]
+        return torch.tensor(rows, dtype=self.max_norm.dtype).to(self.max_norm.device)
 
     def keep(self, left: Sequence[int], parameters: Sequence[Stacked]) -> None:
         """Go on with the members `left` (as numbered now), whose parameters are now `parameters`."""
@@ -231,7 +274,7 @@ class StackedAdamW:
         if [m.shape for m in first] != [p.tensor.shape for p in parameters]:
             raise ValueError("the parameters that are left do not fit the optimizer's state")
         self.first, self.second, self.parameters = first, second, list(parameters)
-        self.weight_decay, self.max_norm = self.weight_decay[list(left)], self.max_norm[list(left)]
+        self._take([self.settings[member] for member in left])
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

@@ -13,6 +13,7 @@ import yaml
 from transformers import PreTrainedModel
 
 from distiller.pipelines.checkpoint import longest_input
+from distiller.pipelines.families import tells_segments
 from distiller.pipelines.material import Material
 from distiller.pipelines.student import fold_scale
 from distiller.spaces.config import PipelineConfig
@@ -46,8 +47,11 @@ def save_student(
     saved = copy.deepcopy(model)
     fold_scale(saved, material.dataset.task, *material.scale)
     saved.save_pretrained(folder)
-    tokenizer = copy.deepcopy(material.teacher.tokenizer)
+    tokenizer = copy.deepcopy(material.origin(config.student).tokenizer)
     tokenizer.model_max_length = min(tokenizer.model_max_length, longest_input(saved))
+    if not tells_segments(saved):  # else `model(**tokenizer(a, b))` would fail
+        names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
     tokenizer.save_pretrained(folder)
     (folder / "README.md").write_text(model_card(model, material, config, scores), encoding="utf-8")
 
@@ -74,7 +78,7 @@ def model_card(
             "",
             f"# Student for {material.dataset.name}",
             "",
-            f"{kind.capitalize()}, {parameters:,} parameters, distilled from {material.teacher.name} "
+            f"{kind.capitalize()}, {parameters:,} parameters, distilled from {material.teacher_name} "
             f"({material.teacher.layers} layers) with Distiller {version('kd-distiller')}.",
             "",
             f"| {task.metric} | score |",

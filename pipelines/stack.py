@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
@@ -17,6 +17,8 @@ from transformers import PreTrainedModel
 from distiller.pipelines.student import Student
 
 log = logging.getLogger(__name__)
+
+States = dict[str, tuple[Tensor, ...]]
 
 
 class StackedStudents:
@@ -29,11 +31,11 @@ class StackedStudents:
         parameters: by name; [K, ...] for several students, as they are for one.
     """
 
-    def __init__(self, models: Sequence[PreTrainedModel], device: torch.device):
+    def __init__(self, models: Sequence[PreTrainedModel], device: torch.device, records: bool = False):
         self.device = device
         self.count = len(models)
         self.fused = True
-        students = [Student(model).train().to(device) for model in models]
+        students = [Student(model, records).train().to(device) for model in models]
         self.module = students[0]
         self.buffers: dict[str, Tensor] = {}
         if self.count == 1:
@@ -54,9 +56,14 @@ class StackedStudents:
         mask = torch.ones_like(ids, dtype=torch.bool)
         mask[1, 2] = False
         one = (ids, ids, mask)
-        expected = self.module(*one)[0]
+        own_of = tuple(t.expand(self.count, 2, 3) for t in one)
         try:
-            shared, own = self(*one), self(*(t.expand(self.count, 2, 3) for t in one))
+            with self.evaluating():
+                expected = self.module(*one)[0]
+                shared, own = self(*one), self(*own_of)
+            if any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.module.modules()):
+                for inputs in (one, own_of):
+                    self(*inputs)
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             reason = str(error).strip().splitlines()[0]
         else:
@@ -77,8 +84,8 @@ class StackedStudents:
         mask: Tensor,
         partner: Tensor | None = None,
         share: Tensor | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Logits [K, B, C] and hidden states, the embeddings first, each [K, B, T, H].
+    ) -> tuple[Tensor, States]:
+        """Logits [K, B, C] and states: "hidden", the embeddings first, each [K, B, T, H], and recorded ones.
 
         Inputs are [B, T] for all students, or [K, B, T] with one slice for each; `partner` and `share`
         likewise [B] or [K, B].
@@ -87,13 +94,13 @@ class StackedStudents:
         inputs = (ids, types, mask, partner, share)
         if not self.stacked:
             plain = [t[0] if own and t is not None else t for t in inputs]
-            logits, hidden = self.module(*plain)
-            return logits[None], tuple(h[None] for h in hidden)
+            logits, states = self.module(*plain)
+            return logits[None], {n: tuple(h[None] for h in layers) for n, layers in states.items()}
 
         def run(
             parameters: dict[str, Tensor], buffers: dict[str, Tensor], *given: Tensor | None
-        ) -> tuple[Tensor, tuple[Tensor, ...]]:
-            result: tuple[Tensor, tuple[Tensor, ...]]
+        ) -> tuple[Tensor, States]:
+            result: tuple[Tensor, States]
             result = functional_call(self.skeleton, (parameters, buffers), given)
             return result
 
@@ -103,10 +110,10 @@ class StackedStudents:
                 inputs = (ids, types, mask[..., None, None, :], partner, share)
             axes = tuple(None if t is None or not own else 0 for t in inputs)
             with self._attention():
-                logits, hidden = vmap(run, (0, 0, *axes), randomness="different")(
+                stacked: tuple[Tensor, States] = vmap(run, (0, 0, *axes), randomness="different")(
                     self.parameters, self.buffers, *inputs
                 )
-            return logits, tuple(hidden)
+            return stacked
         outputs = [
             run(
                 {n: p[k] for n, p in self.parameters.items()},
@@ -116,8 +123,23 @@ class StackedStudents:
             for k in range(self.count)
         ]
         logits = torch.stack([o[0] for o in outputs])
-        layers = zip(*(o[1] for o in outputs), strict=True)
-        return logits, tuple(torch.stack(layer) for layer in layers)
+        names = outputs[0][1]
+        return logits, {
+            n: tuple(torch.stack(layer) for layer in zip(*(o[1][n] for o in outputs), strict=True))
+            for n in names
+        }
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Without dropout, which students have in training."""
+        modules = [self.module, *([self.skeleton] if self.stacked else [])]
+        for module in modules:
+            module.eval()
+        try:
+            yield
+        finally:
+            for module in modules:
+                module.train()
 
     def _attention(self) -> AbstractContextManager[None]:
         # The CPU's flash attention has no batching rule: vmap would loop over the members, and warn.

@@ -15,12 +15,14 @@ from torch.nn import functional as F
 from distiller.pipelines.cache import Targets, TeacherOutputs, live_targets
 from distiller.pipelines.checkpoint import inference_dtype
 from distiller.pipelines.demand import Demand
+from distiller.pipelines.ensemble import mixture_targets
 from distiller.pipelines.material import Material
+from distiller.pipelines.origin import Origin
 from distiller.pipelines.tokens import Batch, IntArray
 from distiller.pipelines.views import draws_of, views_of
 from distiller.spaces.augmentation import Augmentation, Mixup
 
-__all__ = ["Stream", "StreamBatch", "student_inputs", "teacher_hidden", "views_of"]
+__all__ = ["Stream", "StreamBatch", "student_inputs", "teacher_states", "views_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,7 @@ class StreamBatch:
     """One stream's inputs at one step.
 
     Attributes:
-        inputs: padded rows, ids of the teacher's vocabulary.
+        inputs: padded rows, ids of the students' whole vocabulary.
         partner, share: for mixup, [B] the row that each is mixed with and its own share; else None.
         targets: what the teacher says; None where nothing asks for it.
     """
@@ -68,14 +70,20 @@ class Stream:
     """The batches of one augmentation policy; which rows come is the cohort's to say."""
 
     def __init__(
-        self, policy: Sequence[Augmentation], material: Material, wanted: Demand | None, passes: int = 1
+        self,
+        policy: Sequence[Augmentation],
+        material: Material,
+        wanted: Demand | None,
+        origin: Origin | None = None,
+        passes: int = 1,
     ):
         """`passes` is how often rows will come at most, which counts only where copies are drawn anew."""
         self.draws = draws_of(policy, passes)
         self.views = self.draws.views
         self.material = material
         self.wanted = wanted
-        self.tokens = [material.tokens(view) for view in self.views]
+        self.origin = origin or material.teacher.origin
+        self.tokens = [material.tokens(view, self.origin) for view in self.views]
         self.outputs: list[TeacherOutputs] = (
             [material.outputs(view) for view in self.views] if wanted is not None else []
         )
@@ -92,8 +100,7 @@ class Stream:
         """The rows in the views of their rounds."""
         view = self.draws.views_in(rows, rounds)
         length = max(int(self.tokens[v].lengths[rows[view == v]].max()) for v in np.unique(view))
-        pad = self.material.teacher.tokenizer.pad_token_id
-        inputs = self._inputs(rows, view, length, pad)
+        inputs = self._inputs(rows, view, length, self.origin.pad_id)
         partner, share = self._mixing(len(rows), rng)
         mask = inputs.mask
         if partner is not None and share is not None:
@@ -143,9 +150,24 @@ class Stream:
             )
         if not missing:
             return targets
-        batch = inputs.to(self.material.device)
+        batch = self._read_by_teacher(rows, view, inputs).to(self.material.device)
         live = self._on_host(live_targets(self.material.teacher, batch, missing, self.precision))
         return Targets(targets.logits, {**live.hidden, **targets.hidden})
+
+    def _read_by_teacher(self, rows: IntArray, view: IntArray, inputs: Batch) -> Batch:
+        """The rows as the first teacher's tokenizer cuts them."""
+        teacher = self.material.teacher.origin
+        if self.origin.reads_like(teacher):
+            return inputs
+        parts = [(v, np.flatnonzero(view == v)) for v in np.unique(view)]
+        tokens = {v: self.material.tokens(self.views[v], teacher) for v, _ in parts}
+        length = max(int(tokens[v].lengths[rows[at]].max()) for v, at in parts)
+        order = torch.from_numpy(np.argsort(np.concatenate([at for _, at in parts])))
+        read = [tokens[v].padded(rows[at], teacher.pad_id, length) for v, at in parts]
+        ids, types, masks = (
+            torch.cat([getattr(batch, name) for batch in read])[order] for name in ("ids", "types", "mask")
+        )
+        return Batch(ids, types, masks)
 
     def _cached(self, wanted: Demand) -> tuple[Demand, Demand]:
         """What of a demand the cache holds in all views, and what else the teacher must be asked."""
@@ -158,13 +180,18 @@ class Stream:
         """The targets with the mixed half replaced by what the teacher says of the mixtures."""
         assert self.wanted is not None
         half = slice(len(partner) // 2, len(partner))
-        model = self.material.teacher.model
-        words = model.get_input_embeddings()(inputs.ids.to(model.device))
-        own = share[half, None, None].to(model.device)
-        embeddings = own * words[half] + (1 - own) * words[partner[half]]
-        batch = Batch(mixed.ids[half], mixed.types[half], mixed.mask[half]).to(model.device)
+        device = self.material.device
         live = self._on_host(
-            live_targets(self.material.teacher, batch, self.wanted, self.precision, embeddings)
+            mixture_targets(
+                self.material.teachers,
+                inputs.to(device),
+                mixed.to(device),
+                partner.to(device),
+                share.to(device),
+                half,
+                self.wanted,
+                self.precision,
+            )
         )
         return Targets(
             torch.cat([targets.logits[: half.start], live.logits]),
@@ -207,13 +234,10 @@ def student_inputs(
     )
 
 
-def teacher_hidden(
-    batches: Sequence[StreamBatch], layers: Sequence[int], representation: str
-) -> dict[tuple[int, str], Tensor]:
-    """By (layer, representation), what the teacher says in each of S streams, [S, ...]."""
+def teacher_states(batches: Sequence[StreamBatch], wanted: Demand) -> dict[tuple[int, str], Tensor]:
+    """By (layer, name), what the teacher says in each of S streams, [S, ...]."""
     found = {}
-    for layer in layers:
-        key = (layer, representation)
+    for key in sorted(wanted.states):
         states = [b.targets.hidden.get(key) if b.targets is not None else None for b in batches]
         # A stream that no member with this term reads may lack the state: any shape-mate stands in.
         some = next(s for s in states if s is not None)

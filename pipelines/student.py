@@ -1,11 +1,14 @@
-"""Students: their architecture in the teacher's family, and the parameters that they start from."""
+"""Students: their architecture, and the parameters that they start from.
+
+A student's origin is the model whose tokenizer it shares and whose config its own follows from: its teacher,
+or, where it is pretrained, its own checkpoint.
+"""
 
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Sequence
-from functools import lru_cache
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -13,53 +16,62 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
 from distiller.pipelines.data import Task
+from distiller.pipelines.families import (
+    inputs_of,
+    reads_neighbours,
+    sized_config,
+    table_width,
+    takes_types,
+    word_states,
+)
+from distiller.pipelines.recording import recorded
 from distiller.pipelines.tokens import Tokens, Vocabulary
 from distiller.spaces.errors import InputError
-from distiller.spaces.student import RandomStart, TeacherLayers
+from distiller.spaces.student import Pretrained, RandomStart, TeacherLayers
 from distiller.spaces.student import Student as StudentChoice
 
-HEAD_WIDTH = 64
-"""Width of an attention head, as in BERT."""
+__all__ = ["takes_types"]
 
 
-def width_of(choice: StudentChoice, teacher: PretrainedConfig) -> int:
-    """The student's hidden width: its own, or the teacher's where it starts from the teacher's layers."""
-    return teacher.hidden_size if isinstance(choice, TeacherLayers) else choice.width
+def width_of(choice: StudentChoice, origin: PretrainedConfig) -> int:
+    """The student's hidden width: its own, or that of its origin where it starts from whole layers."""
+    whole = isinstance(choice, (TeacherLayers, Pretrained))
+    return int(origin.hidden_size) if whole else choice.width
 
 
-def architecture(choice: StudentChoice, teacher: PretrainedConfig) -> str:
-    """A short name of the architecture, equal for students that can share a cohort (`bert-L2-H128`)."""
-    return f"{teacher.model_type}-L{choice.layers}-H{width_of(choice, teacher)}"
+def layers_of(choice: StudentChoice, origin: PretrainedConfig) -> int:
+    """How many transformer layers the student has: a pretrained one as many as its checkpoint."""
+    return int(origin.num_hidden_layers) if isinstance(choice, Pretrained) else choice.layers
 
 
-def student_config(choice: StudentChoice, teacher: PretrainedConfig, task: Task) -> PretrainedConfig:
-    """The teacher's architecture with the student's layers and width, heads of about 64, no dropout.
+def family_name(choice: StudentChoice, origin: PretrainedConfig) -> str:
+    """The student's model type."""
+    family = getattr(choice, "family", "teacher")
+    return origin.model_type if family == "teacher" else str(family)
+
+
+def architecture(choice: StudentChoice, origin: PretrainedConfig) -> str:
+    """A short name, equal for students that can share a cohort: `bert-L2-H128`, `bert-L2-H128@some/model`."""
+    size = f"{family_name(choice, origin)}-L{layers_of(choice, origin)}-H{width_of(choice, origin)}"
+    return f"{size}@{choice.checkpoint}" if isinstance(choice, Pretrained) else size
+
+
+def student_config(choice: StudentChoice, origin: PretrainedConfig, task: Task) -> PretrainedConfig:
+    """The student's config: layers, width and family as chosen, the task's outputs, no dropout.
 
     Raises:
         InputError: more layers asked of the teacher than it has.
     """
-    config = copy.deepcopy(teacher)
-    width = width_of(choice, teacher)
-    if isinstance(choice, TeacherLayers):
-        if choice.layers > teacher.num_hidden_layers:
-            raise InputError(
-                f"student.layers: {choice.layers} layers cannot start from a teacher of "
-                f"{teacher.num_hidden_layers}; ask for at most that many"
-            )
-    elif width != teacher.hidden_size:
-        inner = "hidden_dim" if teacher.model_type == "distilbert" else "intermediate_size"
-        setattr(config, inner, max(1, round(width * getattr(teacher, inner) / teacher.hidden_size)))
-        config.hidden_size = width
-        config.num_attention_heads = next(
-            heads for heads in range(max(1, width // HEAD_WIDTH), 0, -1) if width % heads == 0
+    if isinstance(choice, TeacherLayers) and choice.layers > origin.num_hidden_layers:
+        raise InputError(
+            f"student.layers: {choice.layers} layers cannot start from a teacher of "
+            f"{origin.num_hidden_layers}; ask for at most that many"
         )
-        if hasattr(config, "embedding_size"):
-            config.embedding_size = embedding_width(choice, teacher)
-        if hasattr(config, "pooler_hidden_size"):  # DeBERTa writes its width twice
-            config.pooler_hidden_size = width
-    config.num_hidden_layers = choice.layers
-    if getattr(config, "layer_types", None):  # ModernBERT lists its layers' kinds
-        config.layer_types = config.layer_types[: choice.layers]
+    if isinstance(choice, Pretrained):
+        config = copy.deepcopy(origin)
+    else:
+        family, width = getattr(choice, "family", "teacher"), width_of(choice, origin)
+        config = sized_config(family, choice.layers, width, origin)
     for name, value in config.to_dict().items():
         if isinstance(value, float) and ("dropout" in name or name.endswith("drop")):
             setattr(config, name, 0.0)
@@ -67,10 +79,9 @@ def student_config(choice: StudentChoice, teacher: PretrainedConfig, task: Task)
     return config
 
 
-def embedding_width(choice: StudentChoice, teacher: PretrainedConfig) -> int:
-    """The width of a student's word table: its own width, or the teacher's where that is factorised too."""
-    factorised = int(getattr(teacher, "embedding_size", teacher.hidden_size))
-    return width_of(choice, teacher) if factorised == teacher.hidden_size else factorised
+def embedding_width(choice: StudentChoice, origin: PretrainedConfig) -> int:
+    """The width of a student's word table."""
+    return table_width(getattr(choice, "family", "teacher"), width_of(choice, origin), origin)
 
 
 def name_the_labels(config: PretrainedConfig, task: Task) -> None:
@@ -112,23 +123,16 @@ def word_table(
     return reduced
 
 
-def takes_types(model: PreTrainedModel) -> bool:
-    """Whether a model takes segment ids (by signature: its `forward` is wrapped by decorators)."""
-    return "token_type_ids" in _arguments(cast(Any, type(model)))
-
-
-@lru_cache
-def _arguments(model: Any) -> frozenset[str]:
-    return frozenset(inspect.signature(model.forward).parameters)
-
-
 class Student(nn.Module):
-    """A student model that takes mixed word embeddings too and gives logits and all hidden states."""
+    """A student model that takes mixed word embeddings too and gives logits and the states of its layers.
 
-    def __init__(self, model: PreTrainedModel):
+    With `records`, queries, keys and values are among them.
+    """
+
+    def __init__(self, model: PreTrainedModel, records: bool = False):
         super().__init__()
         self.model = model
-        self.takes_types = takes_types(model)
+        self.records = records
 
     def forward(
         self,
@@ -137,24 +141,26 @@ class Student(nn.Module):
         mask: Tensor,
         partner: Tensor | None = None,
         share: Tensor | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Logits [B, C] and hidden states, the embeddings first, each [B, T, H].
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, ...]]]:
+        """Logits [B, C] and states: "hidden", the embeddings first, each [B, T, H]; see `recording`.
 
         Args:
             ids, types, mask: [B, T]; the mask may be [B, 1, 1, T] too.
             partner, share: for mixup, the row that each row is mixed with [B] and its own share [B].
         """
-        inputs: dict[str, Any] = {"attention_mask": mask.long() if mask.dim() == 2 else self._expanded(mask)}
-        if self.takes_types:
-            inputs["token_type_ids"] = types
-        if partner is None or share is None:
-            inputs["input_ids"] = ids
-        else:
-            words = self.model.get_input_embeddings()(ids)
+        words = None
+        if partner is not None and share is not None:
+            # A partner's words are real where its own text is, not where the mixture is.
+            own = ids != self.model.config.pad_token_id if reads_neighbours(self.model) else mask
+            words = word_states(self.model, ids, own)
             share = share[:, None, None].to(words.dtype)
-            inputs["inputs_embeds"] = share * words + (1 - share) * words[partner]
-        outputs = self.model(**inputs, output_hidden_states=True, return_dict=True)
-        return outputs.logits, tuple(outputs.hidden_states)
+            words = share * words + (1 - share) * words[partner]
+        inputs: dict[str, Any] = inputs_of(self.model, ids, types, mask, words)
+        inputs["attention_mask"] = mask.long() if mask.dim() == 2 else self._expanded(mask)
+        with recorded(self.model) if self.records else nullcontext({}) as attention:
+            outputs = self.model(**inputs, output_hidden_states=True, return_dict=True)
+        states = {name: tuple(layers) for name, layers in attention.items()}
+        return outputs.logits, {"hidden": tuple(outputs.hidden_states), **states}
 
     def _expanded(self, mask: Tensor) -> Tensor | dict[str, Tensor]:
         """What attention layers make of a mask themselves, which they take as it is: [B, 1, 1, T] bool."""
@@ -188,21 +194,29 @@ def build_model(
     model = cast(PreTrainedModel, built.float())
     if isinstance(choice, TeacherLayers):
         copy_layers(model, teacher, choice.selection)
-    pad = config.pad_token_id
-    if vocabulary is None:
-        set_words(model, table, pad)
-    else:
-        set_words(model, table[vocabulary.kept], None if pad is None else int(vocabulary.new_ids[pad]))
+    give_words(model, table, vocabulary)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     return model
 
 
-def untrained(choice: StudentChoice, teacher: PretrainedConfig) -> PreTrainedModel:
+def give_words(model: PreTrainedModel, table: Tensor, vocabulary: Vocabulary | None) -> None:
+    """Give a model at its start the word embeddings `table` [V, E], only the kept rows of a vocabulary."""
+    pad = model.config.pad_token_id
+    if pad is not None and reads_neighbours(model):
+        # Anyone who runs the saved model reads this row behind each text; training never touches it.
+        table = table.index_fill(0, torch.tensor([pad]), 0.0)
+    if vocabulary is None:
+        set_words(model, table, pad)
+    else:
+        set_words(model, table[vocabulary.kept], None if pad is None else int(vocabulary.new_ids[pad]))
+
+
+def untrained(choice: StudentChoice, origin: PretrainedConfig) -> PreTrainedModel:
     """A student of the right shape and nothing else, to measure; whatever the task, it has one output."""
     task = Task(kind="regression", labels=(), metric="pearson", outputs=1, pair=False)
-    built = AutoModelForSequenceClassification.from_config(student_config(choice, teacher, task))  # type: ignore[no-untyped-call]
+    built = AutoModelForSequenceClassification.from_config(student_config(choice, origin, task))  # type: ignore[no-untyped-call]
     return cast(PreTrainedModel, built.float().eval())
 
 
@@ -272,14 +286,14 @@ def restrict_words(
 
 
 def with_full_vocabulary(
-    model: PreTrainedModel, teacher: PretrainedConfig, table: Tensor, vocabulary: Vocabulary
+    model: PreTrainedModel, origin: PretrainedConfig, table: Tensor, vocabulary: Vocabulary
 ) -> PreTrainedModel:
     """The trained student with all V word embeddings: trained rows where it had them, its start elsewhere."""
     full = cast(PreTrainedModel, cast(nn.Module, copy.deepcopy(model)).float().cpu())
     table = table.clone()
     words: nn.Module = full.get_input_embeddings()
     table[vocabulary.kept] = cast(Tensor, words.weight).detach()
-    set_words(full, table, teacher.pad_token_id)
+    set_words(full, table, origin.pad_token_id)
     return full
 
 

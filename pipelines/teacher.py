@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from distiller.pipelines.checkpoint import (
 from distiller.pipelines.content import built_once, content_key
 from distiller.pipelines.data import Dataset, Task
 from distiller.pipelines.fine_tuning import fine_tune
+from distiller.pipelines.origin import Origin
 from distiller.pipelines.places import located
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import TeacherConfig
@@ -57,6 +59,11 @@ class Teacher:
         if precision not in self._copies:
             self._copies[precision] = cast(Any, copy.deepcopy(self.model)).to(precision)
         return self._copies[precision]
+
+    @cached_property
+    def origin(self) -> Origin:
+        """The teacher as that from which students take tokenizer and shape."""
+        return Origin(self.model, self.tokenizer)
 
     @property
     def layers(self) -> int:
@@ -123,6 +130,8 @@ def _load(
     check_length(model, max_length, place)
     model = model.to(device).eval().requires_grad_(False)
     tokenizer = load_tokenizer(source, revision, place)
+    if model.config.pad_token_id is None:  # students build their tables by it
+        model.config.pad_token_id = tokenizer.pad_token_id
     order = label_order(config, task, place)
     return Teacher(name, model, tokenizer, weights_fingerprint(source, revision, place), source, order)
 

@@ -1,48 +1,91 @@
 """Intermediate terms of a cohort: members with the same choice are computed together.
 
-A group owns what its terms learn (projections, critics) and its mapping's state, stacked per member.
+A group owns what its terms learn (projections, critics, layer attention), its mapping's state and its
+memory, all stacked per member.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import vmap
-from torch.nn import functional as F
 
-from distiller.pipelines.demand import representation_of
-from distiller.pipelines.mapping import pair_weights, pairs, start_state
-from distiller.pipelines.mutual_information import critic_parameters, mi_alpha_loss
-from distiller.pipelines.objectives import OBJECTIVES, reduce_representation
+from distiller.pipelines.demand import Demand, pairs_of, reads_of
+from distiller.pipelines.mapping import layer_attention, pair_weights, start_state
+from distiller.pipelines.memory import Memory
+from distiller.pipelines.objectives import OBJECTIVES, State, reduce_representation
+from distiller.pipelines.objectives.masking import mixed_teacher
+from distiller.pipelines.projection import DEVIATION, project, projection_start
+from distiller.pipelines.recording import ATTENTION_STATES
+from distiller.spaces.choice import Choice, Parameter, parts
 from distiller.spaces.config import PipelineConfig
-from distiller.spaces.intermediate import Emd, Intermediate, MiAlpha, NoIntermediate
+from distiller.spaces.intermediate import FirstStage, Intermediate, Linear, NoIntermediate
 
-CRITIC_WIDTH = 128
-PROJECTION_DEVIATION = 0.02
+States = Mapping[str, Sequence[Tensor]]
+"""What the students give beside logits: "hidden", the embeddings first, each [K, B, T, H]; where attention
+was recorded, "queries", "keys" and "values", the first layer first."""
 
-PairLoss = Callable[[Tensor, Tensor, Tensor | None, dict[str, Tensor], Tensor], Tensor]
+
+@dataclass(frozen=True)
+class Sizes:
+    """What terms must know of student and teacher; `rows` is the size of the pool."""
+
+    student_layers: int
+    teacher_layers: int
+    student_width: int
+    teacher_width: int
+    student_heads: int
+    teacher_heads: int
+    rows: int
 
 
 @dataclass(frozen=True)
 class TermKind:
-    """What terms must share to be computed together."""
+    """What terms must share to be computed together: all but their floats."""
 
     slot: int
     objective: str
-    representation: str
-    mapping: str
-    projected: bool
+    reads: tuple[State, ...]
+    mapping: tuple[tuple[str, Any], ...]
+    projection: str
+    shared: bool
+    settings: tuple[tuple[str, Any], ...]
 
 
-def kind_of(term: Intermediate, slot: int, student_width: int, teacher_width: int) -> TermKind:
+def kind_of(term: Intermediate, slot: int, sizes: Sizes) -> TermKind:
     """The kind of a term that is not `none`; projected where that is asked for or widths differ."""
-    assert term.objective != "none"
-    asked = getattr(term, "projection", "none") == "linear"
-    projected = not isinstance(term, MiAlpha) and (asked or student_width != teacher_width)
-    return TermKind(slot, term.objective, representation_of(term), term.mapping.kind, projected)
+    assert not isinstance(term, NoIntermediate)
+    objective = OBJECTIVES[term.objective]
+    asked = getattr(term, "projection", None)
+    projection = "none" if asked is None or not objective.same_width else str(asked.kind)
+    if projection == "none" and objective.same_width and sizes.student_width != sizes.teacher_width:
+        projection = "linear"
+    mapping = {n: v for n, v in term.mapping.model_dump().items() if not isinstance(v, float)}
+    return TermKind(
+        slot,
+        term.objective,
+        reads_of(term),
+        tuple(sorted(mapping.items())),
+        projection,
+        bool(getattr(asked, "shared", False)),
+        tuple(sorted(_settings(term, structural=True).items())),
+    )
+
+
+def _settings(term: Choice, structural: bool) -> dict[str, Any]:
+    """What the objective is told by name: floats, which vary within a group, or all else."""
+    return {
+        name: getattr(term, name)
+        for name, part in parts(type(term)).items()
+        if isinstance(part, Parameter)
+        and name not in ("weight", "representation")
+        and (part.python_type is not float) == structural
+    }
 
 
 class TermGroup:
@@ -50,8 +93,10 @@ class TermGroup:
 
     Attributes:
         members: the students that have a term of this kind, G of them.
-        pairs: P pairs (student layer, teacher layer).
-        parameters: [G, P, ...] leaves with gradients.
+        pairs: pairs (student layer, teacher layer).
+        layers: the student's layer of each of P costs: one cost per pair, or per layer of the student where
+            each learns from a mixture of the teacher's layers.
+        parameters: [G, P, ...] leaves with gradients; [G, 1, ...] for what all pairs share.
     """
 
     def __init__(
@@ -59,146 +104,246 @@ class TermGroup:
         kind: TermKind,
         terms: Mapping[int, Intermediate],
         seeds: Mapping[int, int],
-        student_layers: int,
-        teacher_layers: int,
-        student_width: int,
-        teacher_width: int,
+        sizes: Sizes,
         device: torch.device,
         dtype: torch.dtype,
     ):
-        self.kind = kind
+        self.kind, self.sizes = kind, sizes
+        self.objective = OBJECTIVES[kind.objective]
         self.members = sorted(terms)
-        self.pairs = pairs(kind.mapping, student_layers, teacher_layers)
-        self.state = start_state(kind.mapping, student_layers, teacher_layers, len(terms))
+        mapping = dict(kind.mapping)
+        self.pairs = pairs_of(mapping, sizes.student_layers, sizes.teacher_layers)
+        self.mixes = mapping["kind"] == "attention_weighted"
+        sources = [s for s, _ in self.pairs]
+        self.layers = sorted(set(sources)) if self.mixes else sources
+        self.state = start_state(mapping["kind"], sizes.student_layers, sizes.teacher_layers, len(terms))
         chosen = [terms[m] for m in self.members]
-        self.weight = _vector([getattr(t, "weight", 0.0) for t in chosen]).to(device, dtype)
-        self.alpha = _vector([t.alpha if isinstance(t, MiAlpha) else 0.0 for t in chosen]).to(device, dtype)
-        mappings = [getattr(t, "mapping", None) for t in chosen]
-        self.temperature = _vector([m.temperature if isinstance(m, Emd) else 1.0 for m in mappings])
-        starts = [
-            self._start(seeds[m] * 1009 + kind.slot, student_width, teacher_width) for m in self.members
-        ]
+        self.schedules = [getattr(t, "schedule", None) for t in chosen]
+        self.weight = _vector([getattr(t, "weight", 1.0) for t in chosen]).to(device, dtype)
+        numbers = [_settings(t, structural=False) for t in chosen]
+        self.vectors = {n: _vector([v[n] for v in numbers]).to(device, dtype) for n in numbers[0]}
+        self.temperature = _vector([getattr(t.mapping, "temperature", 1.0) for t in chosen])  # type: ignore[union-attr]
+        self.own_seeds = [seeds[m] * 1009 + kind.slot for m in self.members]
+        starts = [self._start(seed) for seed in self.own_seeds]
         self.parameters = {
             name: torch.stack([s[name] for s in starts]).to(device, dtype).requires_grad_()
             for name in starts[0]
         }
-        self.loss = _mutual_information if kind.objective == "mi_alpha" else _distance(kind)
+        self.memory = (
+            Memory(self.own_seeds, len(self.layers), sizes.rows, device, dtype)
+            if self.objective.remembers
+            else None
+        )
 
-    def _start(self, seed: int, student_width: int, teacher_width: int) -> dict[str, Tensor]:
+    def _start(self, seed: int) -> dict[str, Tensor]:
         """One member's parameters, [P, ...]."""
         generator = torch.Generator().manual_seed(seed)
-        one: list[dict[str, Tensor]] = []
-        for _ in self.pairs:
-            if self.kind.objective == "mi_alpha":
-                one.append(critic_parameters(student_width, teacher_width, CRITIC_WIDTH, generator))
-            elif self.kind.projected:
-                weight = torch.randn(teacher_width, student_width, generator=generator) * PROJECTION_DEVIATION
-                one.append({"weight": weight, "bias": torch.zeros(teacher_width)})
-            else:
-                one.append({})
-        return {name: torch.stack([p[name] for p in one]) for name in one[0]}
+        kind, sizes = self.kind, self.sizes
+        found: dict[str, list[Tensor]] = {}
+        for number in range(len(self.layers)):
+            own: dict[str, Tensor] = {}
+            if number == 0 or not kind.shared:
+                own |= projection_start(kind.projection, sizes.student_width, sizes.teacher_width, generator)
+            if self.objective.start is not None:
+                own |= self.objective.start(sizes.student_width, sizes.teacher_width, generator)
+            if self.mixes:
+                attention = torch.randn(sizes.teacher_width, sizes.student_width, generator=generator)
+                own["layer_attention"] = attention * DEVIATION
+            for name, value in own.items():
+                found.setdefault(name, []).append(value)
+        return {name: torch.stack(values) for name, values in found.items()}
 
     @property
-    def teacher_layers(self) -> tuple[int, ...]:
-        """The teacher layers that the pairs read, ascending."""
-        return tuple(sorted({t for _, t in self.pairs}))
+    def demand(self) -> Demand:
+        """What the group reads of the teacher."""
+        wanted = {(t - state.below, state.name) for _, t in self.pairs for state in self.kind.reads}
+        if self.mixes:
+            wanted |= {(t, "cls") for _, t in self.pairs}
+        return Demand(frozenset(wanted))
 
     def losses(
         self,
-        student_hidden: Sequence[Tensor],
+        states: States,
         student_mask: Tensor,
-        teacher_hidden: Mapping[tuple[int, str], Tensor],
+        said: Mapping[tuple[int, str], Tensor],
         member_stream: Sequence[int],
+        progress: float = 0.0,
+        rows: Tensor | None = None,
+        draw: int = 0,
     ) -> Tensor:
         """[G] the weighted loss of each member of the group.
 
         Args:
-            student_hidden: embeddings first, each [K, B, T, Hs].
+            states: what the students give.
             student_mask: [S, B, T], one for each stream of inputs.
-            teacher_hidden: by (layer, representation), [S, B, H] or [S, B, T, H].
+            said: the teacher's states by (layer, name), [S, B, H] or [S, B, T, H].
             member_stream: the stream of each of the K members.
+            progress: the share of the budget that is behind.
+            rows: [B] the batch's rows in the pool; only objectives with a memory read it.
+            draw: a number that decides what is drawn from the memory, one per step.
         """
+        factor = self.factor(progress)
         streams = [member_stream[m] for m in self.members]
         shared = len(set(streams)) == 1
         mask = student_mask[streams[0]] if shared else student_mask[streams]
-        said = [teacher_hidden[t, self.kind.representation] for _, t in self.pairs]
-        teacher = [states[streams[0]] if shared else states[streams] for states in said]
-        if len(self.members) == 1:
+        picked = {key: value[streams[0]] if shared else value[streams] for key, value in said.items()}
+        if len(self.members) == 1 and self.memory is None:
             # No indexing where a view will do: its gradient would be as large as what is indexed.
-            alone = student_hidden[0].shape[0] == 1
-            own = [h.squeeze(0) if alone else h[self.members[0]] for h in student_hidden]
-            costs = self._solo_costs(own, mask, teacher)
+            alone = states["hidden"][0].shape[0] == 1
+            own = {
+                name: [h.squeeze(0) if alone else h[self.members[0]] for h in layers]
+                for name, layers in states.items()
+            }
+            costs = self._solo_costs(own, mask, picked)
         else:
-            costs = self._stacked_costs(student_hidden, mask, teacher, shared)
-        weights, self.state = pair_weights(self.kind.mapping, costs, self.state, self.temperature)
-        return self.weight * (weights * costs).sum(-1)
+            costs = self._stacked_costs(states, mask, picked, shared, rows, draw)
+        weights, self.state = pair_weights(
+            dict(self.kind.mapping)["kind"], costs, self.state, self.temperature
+        )
+        return self.weight * factor * (weights * costs).sum(-1)
 
-    def _solo_costs(
-        self, student_hidden: Sequence[Tensor], mask: Tensor, teacher: Sequence[Tensor]
-    ) -> Tensor:
+    def factor(self, progress: float) -> Tensor:
+        """[G] the share of its weight that each term has at a point of the budget."""
+        return torch.tensor([scheduled(s, progress) for s in self.schedules], device=self.weight.device).to(
+            self.weight.dtype
+        )
+
+    def _student(self, states: States, mask: Tensor, layer: int) -> Tensor:
+        """One student's states of a layer, all that is read end to end: [B, H] or [B, T, H]."""
+        found = []
+        for state in self.kind.reads:
+            at = layer - state.below
+            if state.name in ATTENTION_STATES:
+                found.append(states[state.name][at - 1].to(self.weight.dtype))
+            else:
+                hidden = states["hidden"][at].to(self.weight.dtype)
+                found.append(reduce_representation(hidden, mask, state.name))
+        return found[0] if len(found) == 1 else torch.cat(found, -1)
+
+    def _teacher(self, said: Mapping[tuple[int, str], Tensor], layer: int) -> Tensor:
+        """The teacher's states of a layer, all that is read end to end."""
+        found = [said[layer - state.below, state.name] for state in self.kind.reads]
+        return found[0] if len(found) == 1 else torch.cat(found, -1)
+
+    @property
+    def _tokenwise(self) -> bool:
+        return self.kind.reads[0].name not in ("cls", "mean")
+
+    def _solo_costs(self, states: States, mask: Tensor, said: Mapping[tuple[int, str], Tensor]) -> Tensor:
         """[1, P] without stacks, vmap and padding, which only cost where there is one student.
 
         Args:
-            student_hidden: embeddings first, each [B, T, Hs].
+            states: of the one student, each [B, T, H].
             mask: [B, T].
-            teacher: for each pair, [B, H] or [B, T, H].
+            said: by (layer, name), [B, H] or [B, T, H].
         """
-        tokenwise = self.kind.representation == "tokens"
-        seen = mask if tokenwise else None
+        tokenwise = self._tokenwise
         # Tokens end to end. On a GPU, to find the real ones would wait for the device at every step.
-        packs = tokenwise and not mask.is_cuda
+        packs = tokenwise and self.objective.reads is None and not mask.is_cuda
         real = mask.flatten().nonzero().squeeze(-1) if packs and not bool(mask.all()) else None
 
-        def packed(states: Tensor) -> Tensor:
+        def packed(vectors: Tensor) -> Tensor:
             if not packs:
-                return states
-            flat = states.flatten(0, 1)
+                return vectors
+            flat = vectors.flatten(0, 1)
             return flat if real is None else flat.index_select(0, real)
 
         learned = {name: value.squeeze(0).unbind(0) for name, value in self.parameters.items()}
+        vectors = {name: value[0] for name, value in self.vectors.items()}
         reduced: dict[int, Tensor] = {}
         costs = []
-        for number, (layer, _) in enumerate(self.pairs):
+        for number, layer in enumerate(self.layers):
             if layer not in reduced:  # "emd" pairs each student layer with all of the teacher's
-                hidden = student_hidden[layer].to(self.weight.dtype)
-                reduced[layer] = packed(reduce_representation(hidden, mask, self.kind.representation))
-            parameters = {name: values[number] for name, values in learned.items()}
-            costs.append(
-                self.loss(
-                    reduced[layer],
-                    packed(teacher[number]),
-                    None if packs else seen,
-                    parameters,
-                    self.alpha[0],
-                )
-            )
+                reduced[layer] = packed(self._student(states, mask, layer))
+            parameters = {n: v[0 if len(v) == 1 else number] for n, v in learned.items()}
+            if self.mixes:
+                cls = states["hidden"][layer][:, 0].to(self.weight.dtype)
+                said_here = self._mixture(said, cls, parameters["layer_attention"])
+            else:
+                said_here = self._teacher(said, self.pairs[number][1])
+            seen = mask if tokenwise and not packs else None
+            costs.append(self._cost(reduced[layer], packed(said_here), seen, parameters, vectors, {}))
         return torch.stack(costs)[None]
 
+    def _mixture(self, said: Mapping[tuple[int, str], Tensor], cls: Tensor, weight: Tensor) -> Tensor:
+        """One student layer's mixture of the teacher's layers: [B, H] or [B, T, H]; `cls` is [B, Hs]."""
+        layers = sorted({t for _, t in self.pairs})
+        shares = layer_attention(cls, [said[t, "cls"] for t in layers], weight)
+        stacked = torch.stack([self._teacher(said, t) for t in layers]).to(shares.dtype)
+        return torch.einsum("tb,tb...->b...", shares, stacked)
+
     def _stacked_costs(
-        self, student_hidden: Sequence[Tensor], mask: Tensor, teacher: Sequence[Tensor], shared: bool
+        self,
+        states: States,
+        mask: Tensor,
+        said: Mapping[tuple[int, str], Tensor],
+        shared: bool,
+        rows: Tensor | None,
+        draw: int,
     ) -> Tensor:
-        """[G, P]: student [K, B, T, Hs]; mask [B, T] and teacher [B, …] where `shared`, else [G, B, …]."""
+        """[G, P]: states [K, B, T, H]; mask [B, T] and said [B, …] where `shared`, else [G, B, …]."""
         given = None if shared else 0
+        everyone = len(self.members) == states["hidden"][0].shape[0]
+        own = {name: [h if everyone else h[self.members] for h in layers] for name, layers in states.items()}
+        learned = {n: p.expand(-1, len(self.layers), *p.shape[2:]) for n, p in self.parameters.items()}
 
-        def reduce(hidden: Tensor, seen: Tensor) -> Tensor:
-            return reduce_representation(hidden, seen, self.kind.representation)
+        def member(
+            states: States,
+            mask: Tensor,
+            said: Mapping[tuple[int, str], Tensor],
+            parameters: dict[str, Tensor],
+            vectors: dict[str, Tensor],
+            memory: dict[str, Tensor],
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            student = torch.stack([self._student(states, mask, layer) for layer in self.layers])
+            if self.mixes:
+                firsts = [states["hidden"][layer][:, 0].to(self.weight.dtype) for layer in self.layers]
+                teacher = torch.stack(
+                    [
+                        self._mixture(said, cls, parameters["layer_attention"][number])
+                        for number, cls in enumerate(firsts)
+                    ]
+                )
+            else:
+                teacher = torch.stack([self._teacher(said, t) for _, t in self.pairs])
+            seen = mask if self._tokenwise else None
+            costs: Tensor = vmap(
+                lambda s, t, p, m: self._cost(s, t, seen, p, vectors, m | drawn), (0, 0, 0, 0)
+            )(student, teacher, parameters, memory)
+            return costs, student, teacher
 
-        everyone = len(self.members) == student_hidden[0].shape[0]
-        reduced = []
-        for layer, _ in self.pairs:
-            hidden = student_hidden[layer]
-            hidden = (hidden if everyone else hidden[self.members]).to(self.weight.dtype)
-            reduced.append(vmap(reduce, (0, given))(hidden, mask))
-        seen = mask if self.kind.representation == "tokens" else torch.ones_like(mask[..., 0])
-        over_pairs = vmap(self.loss, (0, 0, None, 0, None))
-        costs: Tensor = vmap(over_pairs, (0, given, given, 0, 0))(
-            torch.stack(reduced, 1),
-            torch.stack(list(teacher), 0 if shared else 1),
-            seen,
-            self.parameters,
-            self.alpha,
+        drawn: dict[str, Any] = {}
+        remembered: dict[str, Tensor] = {}
+        if self.memory is not None:
+            assert rows is not None
+            remembered, drawn = self.memory.others(rows, dict(self.kind.settings)["negatives"], draw)
+        costs, student, teacher = vmap(member, (0, given, given, 0, 0, 0))(
+            own, mask, said, learned, self.vectors, remembered
         )
+        if self.memory is not None and rows is not None:
+            self.memory.refresh(rows, student.detach(), teacher.detach(), learned)
         return costs
+
+    def _cost(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        mask: Tensor | None,
+        parameters: dict[str, Tensor],
+        vectors: dict[str, Tensor],
+        memory: dict[str, Any],
+    ) -> Tensor:
+        if self.kind.projection != "none":
+            halves = student.chunk(len(self.kind.reads), -1)
+            student = torch.cat([project(half, parameters) for half in halves], -1)
+        told: dict[str, Any] = {**vectors, **dict(self.kind.settings), **memory}
+        if self.objective.start is not None:
+            told["parameters"] = parameters
+        if self.objective.reads_heads:
+            told |= {"student_heads": self.sizes.student_heads, "teacher_heads": self.sizes.teacher_heads}
+        with mixed_teacher() if self.mixes else nullcontext():
+            cost: Tensor = self.objective.loss(student, teacher.to(student.dtype), mask, **told)
+        return cost
 
     def keep(self, members: Sequence[int]) -> bool:
         """Drop all members but these, which are numbered anew; False where none is left."""
@@ -207,20 +352,21 @@ class TermGroup:
         if not rows:
             return False
         index = torch.tensor(rows)
-        self.weight, self.alpha = self.weight[index], self.alpha[index]
-        self.temperature = self.temperature[index]
+        self.schedules = [self.schedules[i] for i in rows]
+        self.weight, self.temperature = self.weight[index], self.temperature[index]
+        self.vectors = {name: v[index] for name, v in self.vectors.items()}
         self.parameters = {n: p.detach()[index].requires_grad_() for n, p in self.parameters.items()}
         if self.state is not None:
             self.state = {n: s[index] for n, s in self.state.items()}
+        if self.memory is not None:
+            self.memory.keep(index)
         return True
 
 
 def term_groups(
     configs: Sequence[PipelineConfig],
     seeds: Sequence[int],
-    student_width: int,
-    teacher_layers: int,
-    teacher_width: int,
+    sizes: Sizes,
     device: torch.device,
     dtype: torch.dtype,
 ) -> list[TermGroup]:
@@ -229,41 +375,27 @@ def term_groups(
     for number, config in enumerate(configs):
         for slot, term in enumerate(config.intermediate, 1):
             if not isinstance(term, NoIntermediate):
-                kinds.setdefault(kind_of(term, slot, student_width, teacher_width), {})[number] = term
+                kinds.setdefault(kind_of(term, slot, sizes), {})[number] = term
     return [
-        TermGroup(
-            kind,
-            terms,
-            {number: seeds[number] for number in terms},
-            configs[0].student.layers,
-            teacher_layers,
-            student_width,
-            teacher_width,
-            device,
-            dtype,
-        )
+        TermGroup(kind, terms, {n: seeds[n] for n in terms}, sizes, device, dtype)
         for kind, terms in kinds.items()
     ]
 
 
+def scheduled(schedule: Choice | None, progress: float) -> float:
+    """The share of its weight that a term has once `progress` of the budget is behind, in [0, 1]."""
+    if isinstance(schedule, Linear):
+        return 1.0 - progress
+    if isinstance(schedule, FirstStage):
+        return 1.0 if progress < schedule.share else 0.0
+    return 1.0
+
+
+def prediction_starts(config: PipelineConfig) -> float:
+    """The share of the budget after which the prediction loss counts: that of the last first stage."""
+    schedules = [getattr(term, "schedule", None) for term in config.intermediate]
+    return max((s.share for s in schedules if isinstance(s, FirstStage)), default=0.0)
+
+
 def _vector(values: Sequence[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
-
-
-def _distance(kind: TermKind) -> PairLoss:
-    objective = OBJECTIVES[kind.objective]
-
-    def loss(
-        student: Tensor, teacher: Tensor, mask: Tensor | None, parameters: dict[str, Tensor], alpha: Tensor
-    ) -> Tensor:
-        if kind.projected:
-            student = F.linear(student, parameters["weight"], parameters["bias"])
-        return objective(student, teacher.to(student.dtype), mask)
-
-    return loss
-
-
-def _mutual_information(
-    student: Tensor, teacher: Tensor, mask: Tensor | None, parameters: dict[str, Tensor], alpha: Tensor
-) -> Tensor:
-    return mi_alpha_loss(student, teacher.to(student.dtype), parameters, alpha)

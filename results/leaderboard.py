@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group
@@ -13,7 +15,7 @@ from rich.text import Text
 
 from distiller.results.entries import OPTIMISTIC, Entry, Gain, finite, is_full
 from distiller.results.store import Row, Store
-from distiller.spaces.presets import PRESETS
+from distiller.spaces.presets import BASELINES, PRESETS
 from distiller.spaces.sweep import SweepConfig, parse_sweep
 
 
@@ -75,13 +77,17 @@ class DatasetBoard:
             "metric": self.metric,
             "majority_score": self.majority_score,
             "teacher": {"validation": self.teacher_validation, "test": self.teacher_test},
-            **{name: entry.to_dict() if entry else None for name, entry in entries.items()},
+            **{name: _written(entry) for name, entry in entries.items()},
             "config": self.best.config.model_dump(mode="json") if self.best else None,
-            **{name: self.baselines[name].to_dict() if name in self.baselines else None for name in PRESETS},
+            **{name: _written(self.baselines.get(name)) for name in BASELINES},
             "gain": self.gain.to_dict() if self.gain else None,
             "note": self.note,
             "trials": {"completed": self.completed, "stopped": self.stopped, "failed": self.failed},
         }
+
+
+def _written(entry: Entry | None) -> dict[str, Any] | None:
+    return None if entry is None else entry.to_dict()
 
 
 def leaderboard(store: Store, sweep: str) -> list[DatasetBoard]:
@@ -92,8 +98,10 @@ def leaderboard(store: Store, sweep: str) -> list[DatasetBoard]:
 
 def frozen_sweep(store: Store, sweep: str) -> SweepConfig | None:
     """The sweep as it was launched; None where its results came without a file."""
-    text = store.read_text(sweep, "sweep.yaml")
-    return None if text is None else parse_sweep(text, f"{store.url}: sweeps/{sweep}/sweep.yaml")
+    text, about = store.read_text(sweep, "sweep.yaml"), store.read_text(sweep, "sweep.json")
+    if text is None or about is None:
+        return None
+    return parse_sweep(text, f"{store.url}: sweeps/{sweep}/sweep.yaml", Path(json.loads(about)["base"]))
 
 
 def boards(trials: Sequence[Row], datasets: Sequence[Row], sweep: SweepConfig | None) -> list[DatasetBoard]:
@@ -162,8 +170,8 @@ def _tested(finalists: tuple[Entry, ...], rows: Sequence[Row]) -> tuple[Entry, .
 
 def _baselines(best: Entry, rows: Sequence[Row], kind: str) -> dict[str, Entry]:
     found = {}
-    for name, preset in PRESETS.items():
-        config_id = preset.applied(best.config, kind).config_id
+    for name in BASELINES:
+        config_id = PRESETS[name].applied(best.config, kind).config_id
         same = [row for row in rows if (row["role"], row["config_id"]) == ("baseline", config_id)]
         seeds = set(best.validation.seeds) & {row["seed"] for row in same} or {row["seed"] for row in same}
         if done := [row for row in same if row["seed"] in seeds and is_full(row)]:

@@ -24,10 +24,12 @@ class Proposals:
         cohort: int,
         earlier: Sequence[Outcome],
         begun: Sequence[Task],
+        warm: Sequence[PipelineConfig],
         ended_early: Callable[[int, str], None],
     ):
         """`earlier` launches finished some trials, and `begun` others that they did not finish.
 
+        `warm` configs are tried before any that the sampler proposes, whether or not its space holds them.
         `ended_early` is told how many trials there will not be, and why, where the space has too few configs.
         """
         self.sampler, self.make, self.cohort, self.ended_early = sampler, make, cohort, ended_early
@@ -37,7 +39,9 @@ class Proposals:
         sampler.resume(len(self.seen))
         self.left = max(0, trials - len(earlier))
         self.spare: dict[tuple[Any, ...], list[Task]] = {}
-        for task in begun[: self.left]:
+        fresh = [Task(config, "warm") for config in warm if config.config_id not in self.seen]
+        self.seen |= {task.config.config_id for task in fresh}
+        for task in [*begun, *fresh][: self.left]:
             self.spare.setdefault(cohort_group(task.config), []).append(task)
 
     def next(self) -> Assignment | None:
@@ -83,14 +87,10 @@ class Proposals:
 
 def cohort_group(config: PipelineConfig) -> tuple[Any, ...]:
     """What configs must share to train in one cohort, as far as the driver can tell."""
-    student = config.student
-    return (
-        student.layers,
-        getattr(student, "width", None),
-        config.optimization.batch_size,
-        config.uses_teacher,
-        config.teacher,
-    )
+    shape = (getattr(config.student, name, None) for name in ("family", "layers", "width", "checkpoint"))
+    optimization = config.optimization
+    shared = (optimization.batch_size, optimization.dropout, config.uses_teacher, config.teacher_names)
+    return (*shape, *shared)
 
 
 class Agenda:

@@ -47,6 +47,10 @@ SweepOption = Annotated[
     str | None, typer.Option("--sweep", help="Name of the sweep; needed where the store holds several.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+PresetOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Run this published recipe in place of the search; several may be named."),
+]
 STORE = "results/data"
 INTERRUPTED = 130
 
@@ -77,6 +81,7 @@ def launch(
     address: Annotated[
         str | None, typer.Option(help="Join this Ray cluster (`auto` finds it) instead of starting Ray here.")
     ] = None,
+    preset: PresetOption = None,
     out: Annotated[Path, typer.Option(help="Folder for the best configs.")] = Path("best"),
     report: Annotated[Path, typer.Option(help="The HTML report.")] = Path("report.html"),
 ) -> None:
@@ -84,12 +89,28 @@ def launch(
     from distiller.search.launch import launch_sweep
     from distiller.search.summary import print_summary
 
-    running = launch_sweep(sweep, store, address, console)
+    running = launch_sweep(sweep, store, address, console, preset or ())
     with running.phase("leaderboard, importance, export and report"):
         print_summary(running.store, running.sweep.name, out, report, console)
     console.print(
         "seconds per phase: " + ", ".join(f"{k} {v:.0f}" for k, v in running.seconds.items()), soft_wrap=True
     )
+
+
+@app.command()
+def plan(
+    sweep: Annotated[str, typer.Argument(help="A sweep's YAML file, or the name of a bundled one.")],
+    preset: PresetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a sweep comes to, before anything runs: data and teachers checked, what is left out by name."""
+    from distiller.search.outline import outline, read_sweep, render_outline
+
+    found = outline(*read_sweep(sweep, preset or ()))
+    if as_json:
+        _print_json([{**one, "configs": str(one["configs"])} for one in found])
+    else:
+        console.print(render_outline(found))
 
 
 @app.command()
@@ -207,11 +228,11 @@ def report(
     from distiller.results.export import chosen_sweep
     from distiller.results.report import write_report
     from distiller.results.store import Store
-    from distiller.search.plan import planned_space
+    from distiller.search.plan import searched_space
 
     opened = Store.open(store)
     name = chosen_sweep(opened, sweep)
-    path = write_report(opened, name, out, lambda config, dataset: planned_space(config, dataset)[0])
+    path = write_report(opened, name, out, lambda config, dataset: searched_space(opened, config, dataset))
     console.print(f"report: {path.resolve()}", soft_wrap=True, highlight=False)
 
 

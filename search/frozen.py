@@ -38,7 +38,9 @@ def check_same(store: Store, sweep: SweepConfig) -> None:
     """
     before = store.read_text(sweep.name, "sweep.yaml")
     if before is not None and store.read("attempts", sweep.name).num_rows:
-        old = parse_sweep(before, f"{sweep.name} as launched").model_dump(mode="json")
+        about = json.loads(store.read_text(sweep.name, "sweep.json") or "{}")
+        launched = parse_sweep(before, f"{sweep.name} as launched", Path(about.get("base", ".")))
+        old = launched.model_dump(mode="json")
         new = sweep.model_dump(mode="json")
         for part in MOVABLE:
             old[part] = new[part]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,16 +18,17 @@ from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
 from distiller.search.frozen import check_same, freeze, is_over, mark_over
-from distiller.search.plan import cache_from, planned_space
+from distiller.search.plan import cache_from, planned_space, record_tokenizers, searched_space
 from distiller.search.prepared import Prepared, check_inputs, pairs_of, record_dataset
 from distiller.search.progress import Progress
 from distiller.search.samplers import make_sampler
 from distiller.search.searcher import AssignmentSearcher, RungScheduler
 from distiller.search.session import check_fits, provenance, ray_session, run_trials
-from distiller.spaces.config import PipelineConfig
-from distiller.spaces.presets import PRESETS
+from distiller.spaces.config import MEAN, PipelineConfig
+from distiller.spaces.files import write_yaml
+from distiller.spaces.presets import BASELINES, PRESETS
 from distiller.spaces.space import Space
-from distiller.spaces.sweep import SweepConfig, parse_sweep, sweep_text
+from distiller.spaces.sweep import SweepConfig, of_presets, parse_sweep, sweep_text
 
 
 @dataclass
@@ -54,18 +55,25 @@ class Running:
 
     def space(self, dataset: str) -> Space:
         """What is searched on a dataset."""
-        return planned_space(self.sweep, dataset)[0]
+        return searched_space(self.store, self.sweep, dataset)
 
 
-def launch_sweep(reference: str, store_url: str, address: str | None, console: Console) -> Running:
+def launch_sweep(
+    reference: str, store_url: str, address: str | None, console: Console, presets: Sequence[str] = ()
+) -> Running:
     """Run a sweep, or go on with it: what the store holds as finished is never run again.
+
+    With `presets`, those stand in for its search.
 
     Raises:
         InputError: the sweep, the store or the cluster is not right.
         KeyboardInterrupt: Ctrl-C, after the trials in progress were dropped.
     """
     text, base = sweep_text(reference)
-    sweep = parse_sweep(text, reference)
+    sweep = parse_sweep(text, reference, base)
+    if presets:
+        sweep = of_presets(sweep, presets)
+        text = write_yaml(sweep.model_dump(mode="json", exclude_unset=True))
     for dataset in sweep.datasets:
         planned_space(sweep, dataset)
     store = Store.create(store_url)
@@ -102,6 +110,7 @@ def train(running: Running) -> None:
 
     def agenda_of(dataset: str, prepared: list[Prepared]) -> Agenda:
         record_dataset(running.launch, prepared[0])
+        record_tokenizers(store, sweep.name, dataset, prepared[0].tokenizers)
         return make_agenda(running, prepared[0], scheduler, progress)
 
     phases = ("teachers and their outputs", "trials: no-teacher references, search, finalists, baselines")
@@ -134,6 +143,7 @@ def make_agenda(running: Running, prepared: Prepared, scheduler: RungScheduler, 
         sweep.search.cohort,
         earlier["search"],
         begun,
+        trials.warm(),
         lambda fewer, why: progress.shorten(dataset, fewer, why),
     )
     progress.expect(dataset, trials.expected(), earlier)
@@ -166,7 +176,7 @@ class Trials:
         """How many trials all steps have, as far as that is known beforehand."""
         search = self.running.sweep.search
         winners = min(search.finalists.top, 1) * search.finalists.seeds
-        after = search.finalists.top * search.finalists.seeds + len(PRESETS) * winners
+        after = search.finalists.top * search.finalists.seeds + len(BASELINES) * winners
         return len(self.references()) + search.trials + after + (winners if search.finalists.top > 1 else 0)
 
     def references(self) -> list[Assignment]:
@@ -177,13 +187,27 @@ class Trials:
         assignments = []
         for student in prepared.architectures.values():
             config = PipelineConfig.model_validate(
-                {"student": student, "optimization": middle, "teacher": {"checkpoint": prepared.teacher}}
+                {
+                    "student": student,
+                    "optimization": middle,
+                    "teacher": [{"checkpoint": name} for name in prepared.teacher.split(MEAN)],
+                }
             )
             config = PRESETS["no_teacher"].applied(config, prepared.row["task_kind"])
             assignments.append(
                 Assignment(self.dataset, "baseline", sweep.search.seed, (Task(config, "warm"),))
             )
         return assignments
+
+    def warm(self) -> list[PipelineConfig]:
+        """The presets that the search starts with, on the first student and the middle optimization."""
+        middle = {
+            stage: next(iter(self.running.space(self.dataset).points(stage)))
+            for stage in ("student", "teacher", "optimization")
+        }
+        base = PipelineConfig.model_validate(middle)
+        kind = self.prepared.row["task_kind"]
+        return [PRESETS[name].applied(base, kind) for name in self.running.sweep.search.warm_start]
 
     def search(self, tasks: tuple[Task, ...]) -> Assignment:
         """Trials of the search, compared at the rungs."""
@@ -227,7 +251,7 @@ class Trials:
         winner, kind = boards[self.dataset].winner, boards[self.dataset].task_kind
         if winner is None or kind is None:
             return []
-        configs = [preset.applied(winner.config, kind) for preset in PRESETS.values()]
+        configs = [PRESETS[name].applied(winner.config, kind) for name in BASELINES]
         if self.running.sweep.search.finalists.top > 1:
             configs.insert(0, winner.config)
         distinct = {config.config_id: config for config in configs}  # the winner may be a baseline itself

@@ -13,8 +13,14 @@ import torch
 
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.material import Material, prepare_material
+from distiller.pipelines.student import layers_of
 from distiller.search.assignment import Launch
-from distiller.search.plan import planned_space
+from distiller.search.plan import planned_space, pretrained_of
+from distiller.search.tokenizers import tokenizers_of
+from distiller.spaces.config import MEAN
+from distiller.spaces.removal import values_at
+from distiller.spaces.space import Space
+from distiller.spaces.student import Pretrained
 
 WARM = 2
 """Datasets that a process keeps ready."""
@@ -50,22 +56,31 @@ def worker_device() -> torch.device:
     return torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
 
 
+def depths_of(space: Space, material: Material) -> list[int]:
+    """How many layers the students of a space have."""
+    depths = {int(layers) for layers in values_at(space, "student.*.layers")}
+    for checkpoint in pretrained_of(space):
+        choice = Pretrained(checkpoint=checkpoint)
+        depths.add(layers_of(choice, material.origin(choice).config))
+    return sorted(depths)
+
+
 def material_for(launch: Launch, dataset: str, teacher: str) -> Material:
-    """A dataset with one of its teachers, kept for the next trial."""
+    """A dataset with one of its teachers (`a+b` for the mean of two), kept for the next trial."""
     key = (launch.sweep.name, dataset, teacher)
     if key not in _materials:
-        sweep = launch.sweep
+        sweep, base = launch.sweep, Path(launch.base)
         material = prepare_material(
             dataset,
             sweep.datasets[dataset],
-            teacher,
-            sweep.teachers[teacher],
+            teacher.split(MEAN),
+            sweep.teachers,
             sweep.cache,
-            Path(launch.base),
+            base,
             worker_device(),
         )
-        space, _ = planned_space(sweep, dataset)
-        material.demand = Demand.of_space(space, material.teacher.layers)
+        space, _ = planned_space(sweep, dataset, tokenizers=tokenizers_of(sweep, dataset, base))
+        material.demand = Demand.of_space(space, depths_of(space, material), material.teacher.layers)
         _materials[key] = material
         while len(_materials) > WARM:
             _materials.popitem(last=False)

@@ -2,31 +2,89 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from distiller.results.store import Store
+from distiller.spaces.choice import Union
+from distiller.spaces.config import MEAN, STAGES
 from distiller.spaces.errors import InputError
+from distiller.spaces.intermediate import Term
 from distiller.spaces.priors import OneOf
+from distiller.spaces.removal import values_at, without
 from distiller.spaces.space import Branch, Group, Space
 from distiller.spaces.sweep import CacheConfig, SweepConfig
 
 NEEDS_CLASSES = ("kl", "ce")
 """Prediction losses on class probabilities: a regression has none."""
+_OBJECTIVES = STAGES["intermediate"].part
+assert isinstance(_OBJECTIVES, Union)
+TOKENWISE = tuple(name for name, c in _OBJECTIVES.choices.items() if issubclass(c, Term) and c.tokenwise)
+"""Intermediate objectives that compare tokens, whatever their parameters."""
+
+
+TOKEN_OUTPUTS = ("qa", "token_classification")
+"""Tasks whose outputs stand at tokens: who learns or is averaged there needs the same tokens."""
+
+
+@dataclass(frozen=True)
+class Tokenizers:
+    """Who does not share a tokenizer in a dataset's block.
+
+    Attributes:
+        students: pretrained checkpoints with another tokenizer than some teacher that leads.
+        teams: teachers to be averaged whose tokenizers differ, each team in order of names.
+    """
+
+    students: tuple[str, ...] = ()
+    teams: tuple[tuple[str, ...], ...] = ()
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Tokenizers:
+        """What `to_json` wrote."""
+        data = json.loads(text)
+        return cls(tuple(data["students"]), tuple(tuple(team) for team in data["teams"]))
+
+
+OneTokenizer = Tokenizers()
+"""As wherever no student is pretrained and no teachers are averaged."""
+
+
+def teachers_of(space: Space) -> list[tuple[str, ...]]:
+    """Every teacher of a space, as the names whose mean it is, in order; the first of them leads."""
+    slots = []
+    for node in space.stages["teacher"]:
+        assert isinstance(node, Group)
+        prior = node.children["checkpoint"]
+        assert isinstance(prior, OneOf)
+        slots.append([str(name) for name in prior.values])
+    return sorted({tuple(sorted(team)) for team in itertools.product(*slots)})
+
+
+def pretrained_of(space: Space) -> list[str]:
+    """The checkpoints that a space's students may be."""
+    return [str(name) for name in values_at(space, "student.pretrained.checkpoint")]
 
 
 def planned_space(
-    sweep: SweepConfig, dataset: str, teacher_layers: int | None = None
+    sweep: SweepConfig,
+    dataset: str,
+    teacher_layers: int | None = None,
+    tokenizers: Tokenizers = OneTokenizer,
 ) -> tuple[Space, list[str]]:
     """The dataset's space as it will be searched, and what was taken out of it, by name.
 
     Raises:
-        InputError: nothing would be left of a stage, or several teachers are asked of one trial.
+        InputError: nothing would be left of a stage.
     """
-    space = sweep.space_of(dataset)
-    removed = []
-    if len(space.stages["teacher"]) > 1:
-        raise InputError(
-            "space.teacher.slots: a trial has one teacher; give checkpoint a list to choose from"
-        )
+    space, removed = _readable(sweep, dataset, tokenizers)
     prediction = space.stages["prediction"][0]
     assert isinstance(prediction, Branch)
     if sweep.datasets[dataset].kind == "regression":
@@ -44,6 +102,65 @@ def planned_space(
     if teacher_layers is not None:
         _check_student_layers(space, teacher_layers)
     return space, removed
+
+
+def _readable(sweep: SweepConfig, dataset: str, tokenizers: Tokenizers) -> tuple[Space, list[str]]:
+    """The dataset's space less what compares tokens that its models cut differently."""
+    space = sweep.space_of(dataset)
+    tokenwise = sweep.datasets[dataset].kind in TOKEN_OUTPUTS
+    teams = [MEAN.join(team) for team in tokenizers.teams]
+    students = list(tokenizers.students)
+    if tokenwise and teams:
+        raise InputError(
+            f"space.teacher.slots: the tokenizers of {teams[0]} differ, and {dataset} has its outputs at "
+            "tokens; name teachers of one tokenizer"
+        )
+    removed = []
+    if tokenwise:
+        for checkpoint in students:
+            space, gone = without(space, "student.pretrained.checkpoint", checkpoint)
+            removed.append(
+                f"{dataset}: {', '.join(gone)} left out (it has another tokenizer than a teacher, and "
+                "outputs stand at tokens)"
+            )
+        students = []
+    paths: list[tuple[str, str | None]] = [("augmentation.mixup", None)] if students or teams else []
+    if students:
+        paths += [("intermediate.*.representation", "tokens")]
+        paths += [(f"intermediate.{name}", None) for name in TOKENWISE]
+    taken: list[str] = []
+    for path, value in paths:
+        try:
+            space, gone = without(space, path, value)
+        except InputError as error:
+            raise InputError(f"{error} ({_why(students, teams)})") from None
+        taken += gone
+    if taken:
+        removed.append(f"{dataset}: {', '.join(taken)} left out ({_why(students, teams)})")
+    return space, removed
+
+
+def _why(students: Sequence[str], teams: Sequence[str]) -> str:
+    said = [f"student {name} has another tokenizer than a teacher" for name in students]
+    return "; ".join(said + [f"the tokenizers of {team} differ" for team in teams])
+
+
+def searched_space(store: Store, sweep: SweepConfig, dataset: str) -> Space:
+    """The dataset's space as a launch searched it, by what the launch recorded in the store."""
+    recorded = store.read_text(sweep.name, tokenizers_file(dataset))
+    tokenizers = OneTokenizer if recorded is None else Tokenizers.from_json(recorded)
+    return planned_space(sweep, dataset, tokenizers=tokenizers)[0]
+
+
+def record_tokenizers(store: Store, sweep: str, dataset: str, tokenizers: Tokenizers) -> None:
+    """Keep beside the sweep's file what `searched_space` needs to know."""
+    if tokenizers != OneTokenizer:
+        store.write_text(sweep, tokenizers_file(dataset), tokenizers.to_json())
+
+
+def tokenizers_file(dataset: str) -> str:
+    """Where a launch records who does not share a tokenizer."""
+    return f"{dataset}-tokenizers.json"
 
 
 def _check_student_layers(space: Space, teacher_layers: int) -> None:

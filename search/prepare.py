@@ -12,13 +12,15 @@ from distiller.pipelines.checkpoint import from_pretrained
 from distiller.pipelines.cost import latency_ms
 from distiller.pipelines.material import Material
 from distiller.pipelines.places import located
+from distiller.pipelines.pretrained import own_config
 from distiller.pipelines.student import architecture, untrained
 from distiller.pipelines.views import passes_of, views_of
 from distiller.search.assignment import Launch, Preparation
 from distiller.search.materials import Notes, material_for, worker_device
 from distiller.search.plan import planned_space
 from distiller.search.prepared import Prepared, pairs_of
-from distiller.spaces.config import PipelineConfig
+from distiller.search.tokenizers import tokenizers_of
+from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.priors import values_of
 from distiller.spaces.space import Branch, Group, Space
@@ -32,8 +34,9 @@ def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
     """Runs in a worker: load, fine-tune the teacher if asked, fill the cache for every view of the space."""
     notes = Notes()
     with notes.taken():
+        tokenizers = tokenizers_of(launch.sweep, dataset, Path(launch.base))
         material = material_for(launch, dataset, teacher)
-        space, removed = planned_space(launch.sweep, dataset, material.teacher.layers)
+        space, removed = planned_space(launch.sweep, dataset, material.teacher.layers, tokenizers)
         fill_views(space, material, launch.sweep.budget.steps)
     data, task = material.dataset, material.dataset.task
     teacher_scores, majority = material.teacher_scores, material.majority_scores
@@ -53,9 +56,9 @@ def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
         "majority_score": majority["validation"][task.metric],
         "fingerprint": data.fingerprint,
     }
-    found = architectures(space, material.teacher.model.config)
+    found = architectures(space, material.teacher.model.config, Path(launch.base))
     said = [f"{dataset}: {note}" for note in (*data.notes, *notes.texts)]
-    return Prepared(dataset, teacher, material.teacher.layers, row, found, [*removed, *said])
+    return Prepared(dataset, teacher, material.teacher.layers, row, found, [*removed, *said], tokenizers)
 
 
 def fill_views(space: Space, material: Material, steps: int) -> None:
@@ -99,7 +102,7 @@ def answer(launch: Launch, preparation: Preparation) -> dict[str, Any]:
         return {"broke": said, "traceback": traceback.format_exc(), "done": True}
 
 
-def architectures(space: Space, teacher: PretrainedConfig) -> dict[str, Student]:
+def architectures(space: Space, teacher: PretrainedConfig, base: Path) -> dict[str, Student]:
     """One student choice per architecture of the space, up to a limit; SVD starts before random ones."""
     points = [
         PipelineConfig.model_validate({"student": written}).student
@@ -109,7 +112,7 @@ def architectures(space: Space, teacher: PretrainedConfig) -> dict[str, Student]
     found: dict[str, Student] = {}
     for student in points:
         if len(found) < MOST_ARCHITECTURES:
-            found.setdefault(architecture(student, teacher), student)
+            found.setdefault(architecture(student, own_config(student, teacher, base)), student)
     return found
 
 
@@ -120,11 +123,13 @@ def measure_latencies(launch: Launch) -> None:
         InputError: a teacher that cannot be read.
     """
     cache = Path(launch.sweep.cache.path)
-    for dataset, name in pairs_of(launch.sweep):
+    base = Path(launch.base)
+    for dataset, team in pairs_of(launch.sweep):
+        name = team.split(MEAN)[0]
         teacher, place = launch.sweep.teachers[name], f"teachers.{name}.model"
-        source = located(teacher.model, Path(launch.base), place)
+        source = located(teacher.model, base, place)
         config = from_pretrained(AutoConfig, source, teacher.revision, place)
         space, _ = planned_space(launch.sweep, dataset, int(config.num_hidden_layers))
-        for known, student in architectures(space, config).items():
-            model = untrained(student, config)
+        for known, student in architectures(space, config, base).items():
+            model = untrained(student, own_config(student, config, base))
             latency_ms(cast(Any, model).to(worker_device()), known, cache)

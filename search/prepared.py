@@ -12,8 +12,8 @@ from distiller.pipelines.data import load_dataset
 from distiller.pipelines.places import located
 from distiller.results.store import Store
 from distiller.search.assignment import Launch
-from distiller.search.plan import planned_space
-from distiller.spaces.config import PipelineConfig
+from distiller.search.plan import OneTokenizer, Tokenizers, planned_space, pretrained_of, teachers_of
+from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.space import slot_paths
 from distiller.spaces.student import Student
@@ -21,13 +21,12 @@ from distiller.spaces.sweep import SweepConfig
 
 
 def pairs_of(sweep: SweepConfig) -> list[tuple[str, str]]:
-    """Every dataset with each of its teachers, in order."""
-    pairs = []
-    for dataset in sweep.datasets:
-        space, _ = planned_space(sweep, dataset)
-        teachers = {str(point["checkpoint"]) for point in space.points("teacher")}
-        pairs += [(dataset, teacher) for teacher in sorted(teachers)]
-    return pairs
+    """Every dataset with each of its teachers, in order; `a+b` is the mean of two."""
+    return [
+        (dataset, MEAN.join(team))
+        for dataset in sweep.datasets
+        for team in teachers_of(planned_space(sweep, dataset)[0])
+    ]
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class Prepared:
     row: dict[str, Any]
     architectures: dict[str, Student]
     notes: list[str]
+    tokenizers: Tokenizers = OneTokenizer
 
     @property
     def said(self) -> str:
@@ -50,7 +50,7 @@ class Prepared:
     def to_json(self) -> str:
         """As text, for the way back through Ray."""
         students = {name: student.model_dump(mode="json") for name, student in self.architectures.items()}
-        return json.dumps({**vars(self), "architectures": students})
+        return json.dumps({**vars(self), "architectures": students, "tokenizers": self.tokenizers.to_json()})
 
     @classmethod
     def from_json(cls, text: str) -> Prepared:
@@ -60,11 +60,12 @@ class Prepared:
             name: PipelineConfig.model_validate({"student": student}).student
             for name, student in data["architectures"].items()
         }
+        data["tokenizers"] = Tokenizers.from_json(data["tokenizers"])
         return cls(**data)
 
 
 def check_inputs(sweep: SweepConfig, base: Path) -> None:
-    """Read every dataset, look for every teacher and what augmentation draws on, here and now.
+    """Read every dataset, look for every teacher, pretrained student and what augmentation draws on.
 
     Raises:
         InputError: what is wrong with one of them.
@@ -74,6 +75,10 @@ def check_inputs(sweep: SweepConfig, base: Path) -> None:
     for name in sweep.datasets:
         check_augmentation_inputs(sweep, name, base)
     for name, dataset in sweep.datasets.items():
+        own = "student" in sweep.space_for.get(name, {})
+        for checkpoint in pretrained_of(sweep.space_of(name)):
+            place = f"space_for.{name}" if own else "space"
+            located(checkpoint, base, f"{place}.student.pretrained.checkpoint")
         load_dataset(name, dataset, base)
 
 

@@ -87,7 +87,7 @@ def trial_row(
         "traceback": trace,
         "task_kind": launch.sweep.datasets[assignment.dataset].kind,
         "metric": launch.sweep.datasets[assignment.dataset].headline,
-        "teacher": task.config.teacher[0].checkpoint,
+        "teacher": task.config.teacher_name,
         "steps": 0,
         "budget_steps": launch.sweep.budget.steps,
         "fidelity": 0.0,

@@ -14,7 +14,7 @@ from distiller.results.frames import to_frame
 from distiller.results.importance import Importance, importance
 from distiller.results.leaderboard import frozen_sweep, leaderboard, render
 from distiller.results.store import Store
-from distiller.search.plan import planned_space
+from distiller.search.plan import searched_space
 from distiller.spaces.errors import InputError
 
 
@@ -25,7 +25,7 @@ def importances(store: Store, sweep: str) -> dict[str, Importance]:
         raise InputError(f"--sweep {sweep}: its file is not in the store, so its space is unknown")
     trials = to_frame(store.read("trials", sweep))
     return {
-        dataset: importance(trials[trials["dataset"] == dataset], planned_space(config, dataset)[0])
+        dataset: importance(trials[trials["dataset"] == dataset], searched_space(store, config, dataset))
         for dataset in config.datasets
     }
 
@@ -66,5 +66,5 @@ def print_summary(store: Store, sweep: str, out: Path, report: Path, console: Co
     if with_students:
         for one in export(store, sweep, out, with_students):
             console.print(f"best config: {one.path.resolve()} ({one.basis})", soft_wrap=True, highlight=False)
-    path = write_report(store, sweep, report, lambda config, name: planned_space(config, name)[0])
+    path = write_report(store, sweep, report, lambda config, name: searched_space(store, config, name))
     console.print(f"report: {path.resolve()}", soft_wrap=True, highlight=False)

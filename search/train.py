@@ -17,6 +17,7 @@ from distiller.pipelines.demand import Demand
 from distiller.pipelines.distill import Cohort, StudentResult, distill
 from distiller.pipelines.material import prepare_material
 from distiller.pipelines.save import check_target, save_student
+from distiller.pipelines.student import layers_of
 from distiller.search.plan import cache_from
 from distiller.spaces.errors import InputError
 from distiller.spaces.files import read_text
@@ -66,17 +67,27 @@ def train_recipe(path: Path, out: Path, seeds: int, first_seed: int, console: Co
         raise InputError(f"--out {out}: holds files already; name a new or empty folder")
     check_target(out)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    teacher = recipe.config.teacher[0].checkpoint
     base = Path(recipe.base) if Path(recipe.base).is_absolute() else path.resolve().parent / recipe.base
     cache = cache_from(recipe.cache, base)
     for choice in recipe.config.augmentation:
         check_choice(choice, base, "config.augmentation")
-    console.print(f"preparing {recipe.name} with teacher {teacher} on {device}", highlight=False)
+    console.print(
+        f"preparing {recipe.name} with teacher {recipe.config.teacher_name} on {device}", highlight=False
+    )
     material = prepare_material(
-        recipe.name, recipe.dataset, teacher, recipe.teachers[teacher], cache, base, device, Demand()
+        recipe.name,
+        recipe.dataset,
+        recipe.config.teacher_names,
+        recipe.teachers,
+        cache,
+        base,
+        device,
+        Demand(),
     )
     material.sources.place = "config.augmentation"
-    material.demand = Demand.of_config(recipe.config, material.teacher.layers)
+    student = recipe.config.student
+    depth = layers_of(student, material.origin(student).config)
+    material.demand = Demand.of_config(recipe.config, depth, material.teacher.layers)
     metric = material.dataset.task.metric
     results: list[StudentResult] = []
     for seed in range(first_seed, first_seed + seeds):

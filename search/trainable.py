@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
 from distiller.search.assignment import Launch
+from distiller.spaces.own import load_parts
 
 if TYPE_CHECKING:
     from distiller.search.worker import TrialRunner
@@ -22,6 +24,7 @@ class DistillerTrial(tune.Trainable):
         """Load the worker's code and turn to the first assignment."""
         from distiller.search.worker import TrialRunner
 
+        load_parts(self.launch.sweep.parts, Path(self.launch.base))
         self.runner = TrialRunner(self.launch)
         self.runner.take(config)
 

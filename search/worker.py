@@ -113,7 +113,7 @@ class TrialRunner:
 
     def _begin(self) -> Distillation:
         tasks = self.assignment.tasks
-        material = material_for(self.launch, self.assignment.dataset, tasks[0].config.teacher[0].checkpoint)
+        material = material_for(self.launch, self.assignment.dataset, tasks[0].config.teacher_name)
         members = tuple(Member(task.config, self.assignment.seed) for task in tasks)
         budget = self.launch.sweep.budget
         return Distillation(
@@ -186,7 +186,7 @@ class TrialRunner:
             self.assignment,
             material,
             self.work.cost() if status != "failed" else None,
-            architecture(task.config.student, material.teacher.model.config),
+            architecture(task.config.student, material.origin(task.config.student).config),
             self.launch.sweep.budget.steps,
             device_name(material.device),
             self.notes.texts,

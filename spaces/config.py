@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,8 @@ from distiller.spaces.priors import Value
 from distiller.spaces.student import Student, SvdEmbeddings
 
 MAX_SLOTS = 3
+MEAN = "+"
+"""Between the names of teachers whose mean is the teacher; no name holds it."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,15 @@ class Stage:
     """Whether the order of slots matters (the sum of intermediate terms has none)."""
 
 
-STAGES: Mapping[str, Stage] = types.MappingProxyType(
-    {
-        "augmentation": Stage(union_of(*members(Augmentation)), MAX_SLOTS),
-        "intermediate": Stage(union_of(*members(Intermediate)), MAX_SLOTS, ordered=False),
-        "prediction": Stage(union_of(*members(Prediction))),
-        "student": Stage(union_of(*members(Student))),
-        "teacher": Stage(Teacher, MAX_SLOTS, ordered=False),
-        "optimization": Stage(Optimization),
-    }
-)
+STAGES: dict[str, Stage] = {
+    "augmentation": Stage(union_of(*members(Augmentation)), MAX_SLOTS),
+    "intermediate": Stage(union_of(*members(Intermediate)), MAX_SLOTS, ordered=False),
+    "prediction": Stage(union_of(*members(Prediction))),
+    "student": Stage(union_of(*members(Student))),
+    "teacher": Stage(Teacher, MAX_SLOTS, ordered=False),
+    "optimization": Stage(Optimization),
+}
+"""Every stage; a user's own parts are added to it (`distiller.spaces.own`)."""
 
 SLOTTED = tuple(name for name, stage in STAGES.items() if stage.slots > 1)
 
@@ -100,6 +100,17 @@ class PipelineConfig(BaseModel):
         return not isinstance(self.prediction, LabelsOnly) or any(
             not isinstance(term, NoIntermediate) for term in self.intermediate
         )
+
+    @property
+    def teacher_names(self) -> tuple[str, ...]:
+        """The teachers in order of their names; the first leads: students share its tokenizer, family and
+        width, and learn from its hidden states. One that fills two slots counts twice in the mean."""
+        return tuple(sorted(teacher.checkpoint for teacher in self.teacher))
+
+    @property
+    def teacher_name(self) -> str:
+        """One name for the teacher, `a+b` for the mean of two."""
+        return MEAN.join(self.teacher_names)
 
     def slots(self, stage: str) -> tuple[Choice, ...]:
         """The stage's choices in order; a stage without slots has one."""

@@ -44,7 +44,7 @@ Schedule = Annotated[Constant | Linear | FirstStage, Field(discriminator="kind")
 
 
 class NoProjection(Choice):
-    """Student and teacher states as they are; where widths differ, a linear projection, and the row says so."""
+    """States as they are; where widths differ, a linear projection, and the row says so."""
 
     kind: Literal["none"] = "none"
 
@@ -54,7 +54,7 @@ class LinearProjection(Choice):
 
     citation: ClassVar[str] = "Romero et al. 2015, FitNets, arXiv 1412.6550"
     kind: Literal["linear"] = "linear"
-    shared: Annotated[bool, OneOf(False, True)] = False
+    shared: Annotated[bool, OneOf(False)] = False
     """One projection for all layer pairs, instead of one for each."""
 
 
@@ -63,7 +63,7 @@ class MlpProjection(Choice):
 
     citation: ClassVar[str] = "Chen et al. 2022, projector ensembles, arXiv 2210.15274"
     kind: Literal["mlp"] = "mlp"
-    shared: Annotated[bool, OneOf(False, True)] = False
+    shared: Annotated[bool, OneOf(False)] = False
     """One projection for all layer pairs, instead of one for each."""
 
 
@@ -78,6 +78,9 @@ class NoIntermediate(Choice):
 
 class Term(Choice):
     """What every objective has."""
+
+    tokenwise: ClassVar[bool] = False
+    """Whether it compares tokens in any representation: teacher and student then need one tokenizer."""
 
     weight: Weight = 1.0
     schedule: Schedule = Constant()
@@ -148,6 +151,7 @@ class Attention(Term):
     """Mean squared error between attention maps or scores, head by head (averages where numbers differ)."""
 
     citation: ClassVar[str] = "Jiao et al. 2020, TinyBERT, eq. 7, arXiv 1909.10351"
+    tokenwise: ClassVar[bool] = True
     objective: Literal["attention"] = "attention"
     target: Literal["maps", "scores"] = "scores"
     mapping: AttentionMapping = SkipLayers()
@@ -157,6 +161,7 @@ class MiniLm(Term):
     """KL divergence between attention maps, and between relations of the values."""
 
     citation: ClassVar[str] = "Wang et al. 2020, MiniLM, eq. 4-6, arXiv 2002.10957"
+    tokenwise: ClassVar[bool] = True
     objective: Literal["minilm"] = "minilm"
     mapping: AttentionMapping = Top()
 
@@ -165,6 +170,7 @@ class MiniLmV2(Term):
     """KL divergence between relations of queries, of keys and of values, in as many heads as one likes."""
 
     citation: ClassVar[str] = "Wang et al. 2021, MiniLMv2, eq. 3-5, arXiv 2012.15828"
+    tokenwise: ClassVar[bool] = True
     objective: Literal["minilm_v2"] = "minilm_v2"
     heads: Annotated[int, Field(ge=1, le=1024), OneOf(8, 16, 32)] = 16
     """Relation heads; the largest number up to it that divides both widths is taken."""
@@ -195,6 +201,7 @@ class Nst(Term):
     """Maximum mean discrepancy between the neurons' patterns over tokens (kernel of degree 2)."""
 
     citation: ClassVar[str] = "Huang & Wang 2017, NST, arXiv 1707.01219"
+    tokenwise: ClassVar[bool] = True
     objective: Literal["nst"] = "nst"
     mapping: Mapping = Skip()
 
@@ -202,7 +209,8 @@ class Nst(Term):
 class Fsp(Term):
     """Mean squared error between Gram matrices of each layer's input and output: the flow through it."""
 
-    citation: ClassVar[str] = "Yim et al. 2017, FSP, eq. 1-2, CVPR 2017"
+    citation: ClassVar[str] = "Yim et al. 2017, FSP, eq. 1-2, doi 10.1109/CVPR.2017.754"
+    tokenwise: ClassVar[bool] = True
     objective: Literal["fsp"] = "fsp"
     mapping: AttentionMapping = SkipLayers()
     projection: Projection = LinearProjection()
@@ -246,7 +254,7 @@ class InfoNce(MutualInformation):
 
 
 class Tuba(MutualInformation):
-    """Minus the bound of Barber and Agakov made tractable by a learned baseline: little bias, much variance."""
+    """Minus the bound TUBA with a learned baseline: little bias, much variance."""
 
     citation: ClassVar[str] = "Poole et al. 2019, section 2.2, arXiv 1905.06922"
     objective: Literal["tuba"] = "tuba"

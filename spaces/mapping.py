@@ -12,7 +12,7 @@ from pydantic import Field
 from distiller.spaces.choice import Choice
 from distiller.spaces.priors import OneOf
 
-Embeddings = Annotated[bool, OneOf(False, True)]
+Embeddings = Annotated[bool, OneOf(False)]
 """Whether the embedding layers are a pair too."""
 
 

@@ -102,14 +102,6 @@ class LogitL1(Choice):
 
 
 Prediction = Annotated[
-    LabelsOnly
-    | SoftCrossEntropy
-    | Kl
-    | ReverseKl
-    | JensenShannon
-    | DecoupledKd
-    | Dist
-    | LogitMse
-    | LogitL1,
+    LabelsOnly | SoftCrossEntropy | Kl | ReverseKl | JensenShannon | DecoupledKd | Dist | LogitMse | LogitL1,
     Field(discriminator="loss"),
 ]

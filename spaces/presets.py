@@ -80,7 +80,7 @@ PRESETS: Mapping[str, Preset] = types.MappingProxyType(
             Kl(hard_weight=0.5, temperature=2.0),
         ),
         "distilbert": Preset(
-            "Softened outputs, labels in place of masked words, and the cosine of the last hidden states, 5:2:1.",
+            "Softened outputs, labels (for masked words), and the cosine of the last hidden states, 5:2:1.",
             "Sanh et al. 2019, section 3, arXiv 1910.01108",
             Kl(hard_weight=0.285714, temperature=2.0),
             (Cosine(weight=0.142857, mapping=Top(), projection=NoProjection()),),
@@ -92,7 +92,7 @@ PRESETS: Mapping[str, Preset] = types.MappingProxyType(
             (Pkd(weight=10.0),),
         ),
         "tinybert": Preset(
-            "First hidden states, embeddings and attention scores, then outputs; words replaced by neighbours.",
+            "First hidden states, embeddings and attention scores, then outputs; near words swapped in.",
             "Jiao et al. 2020, eq. 7 to 11 and algorithm 1, arXiv 1909.10351",
             SoftCrossEntropy(hard_weight=0.0, temperature=1.0),
             (
@@ -118,7 +118,7 @@ PRESETS: Mapping[str, Preset] = types.MappingProxyType(
             (MiniLmV2(heads=16, schedule=FirstStage(share=0.5)),),
         ),
         "bert_emd": Preset(
-            "Outputs, and hidden states and attention maps of all layer pairs, weighted by optimal transport.",
+            "Outputs, and hidden states and attention maps of all layer pairs, by optimal transport.",
             "Li et al. 2020, eq. 3 to 12, arXiv 2010.06133",
             SoftCrossEntropy(hard_weight=0.0, temperature=1.0),
             (

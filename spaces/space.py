@@ -109,13 +109,13 @@ class Space:
                 yield []
                 return
             (stage, node, _, _), *others = rest
-            for answer in _enumerate(node, levels):
+            for answer in answers(node, levels):
                 for tail in combine(others):
                     yield [(stage, answer), *tail]
 
-        for answers in combine(flat):
+        for combination in combine(flat):
             written: dict[str, Any] = {}
-            for stage, answer in answers:
+            for stage, answer in combination:
                 if STAGES[stage].slots > 1:
                     written.setdefault(stage, []).append(answer)
                 else:
@@ -124,7 +124,7 @@ class Space:
 
     def points(self, stage: str, levels: int = 1, slot: int = 0) -> Iterator[dict[str, Any]]:
         """Every combination of one slot (the first is 0) of a stage, as a person would write it."""
-        yield from _enumerate(self.stages[stage][slot], levels)
+        yield from answers(self.stages[stage][slot], levels)
 
     def decisions(self, config: PipelineConfig) -> list[tuple[Decision, Value]]:
         """The questions that lead to `config`, with its answers.
@@ -259,15 +259,16 @@ def _questions(node: Node, path: str, prefix: str, stage: str) -> Iterator[Decis
                 yield Decision(f"{where}.{name}", prefix + name, stage, child)
 
 
-def _enumerate(node: Node, levels: int) -> Iterator[dict[str, Any]]:
+def answers(node: Node, levels: int) -> Iterator[dict[str, Any]]:
+    """Every combination of a node's choices and parameters, ranges at `levels` values each."""
     if isinstance(node, Branch):
         for name, group in node.choices.items():
-            for answer in _enumerate(group, levels):
+            for answer in answers(group, levels):
                 yield {node.tag: name, **answer}
         return
     names = list(node.children)
     options = [
-        list(_enumerate(child, levels)) if isinstance(child, Branch) else child.grid(levels)
+        list(answers(child, levels)) if isinstance(child, Branch) else child.grid(levels)
         for child in node.children.values()
     ]
     for combination in itertools.product(*options):

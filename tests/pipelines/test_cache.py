@@ -129,7 +129,8 @@ def counted(*given):
 cache.compute_outputs = counted
 dataset = DatasetConfig.model_validate_json(rows)
 made = material.prepare_material(
-    "x", dataset, "t", TeacherConfig(model=teacher), CacheConfig(path=folder), Path("."), torch.device("cpu")
+    "x", dataset, ["t"], {"t": TeacherConfig(model=teacher)}, CacheConfig(path=folder), Path("."),
+    torch.device("cpu"),
 )
 found = made.outputs()
 print(float(found.hidden["tokens"].double().sum()), float(found.logits.double().sum()))
@@ -230,16 +231,17 @@ def test_demands_of_configs_and_spaces() -> None:
         ]
     )
     last, every = Demand.grid((5, 6), ["cls"]), Demand.grid(range(1, 7), ["mean"])
-    assert Demand.of_config(config, 6) == last | every
-    assert Demand.of_config(config_of(intermediate={"objective": "mi_alpha"}), 6) == Demand.grid(
+    assert Demand.of_config(config, 2, 6) == last | every
+    assert Demand.of_config(config_of(intermediate={"objective": "mi_alpha"}), 2, 6) == Demand.grid(
         (3, 6), ("cls",)
     )
-    assert Demand.of_config(config_of(), 6) == Demand()
+    assert Demand.of_config(config_of(), 2, 6) == Demand()
     space = parse_space({})
-    whole = Demand.of_space(space, 6)
+    whole = Demand.of_space(space, (2, 3, 4, 6), 6)
     rng = np.random.default_rng(0)
     for _ in range(60):
-        one = Demand.of_config(space.sample(rng), 6)
+        config = space.sample(rng)
+        one = Demand.of_config(config, config.student.layers, 6)
         assert whole | one == whole
     assert Demand.grid((1,), ("cls", "tokens")).without("tokens") == Demand.grid((1,), ("cls",))
     assert Demand.grid((1,), ("tokens",)).without("tokens") == Demand()

@@ -17,10 +17,12 @@ from distiller.pipelines import stack
 from distiller.pipelines.cohort import CohortRun, Member, Progress, adaptations
 from distiller.pipelines.material import Material
 from distiller.pipelines.optimizer import SoloAdamW
+from distiller.spaces.config import STAGES
 from tests.pipelines.conftest import FAMILIES, config_of, make_material
 
 STEPS = 20
 EMD = {"kind": "emd", "temperature": 0.7}
+ALP = {"kind": "attention_weighted"}
 
 
 def term(objective: str, **more: Any) -> dict[str, Any]:
@@ -62,6 +64,19 @@ CONFIGS = [
     ),
     config_of(prediction="labels", intermediate=term("mse", representation="cls", mapping={"kind": "last"})),
     config_of(student={"initialization": "random", "layers": 2, "width": 16}, intermediate=term("mse")),
+    config_of(
+        prediction={"loss": "dkd", "hard_weight": 0.4, "target_weight": 2.0},
+        intermediate=term("mse"),
+        optimization=optimization(beta1=0.8, beta2=0.98, layer_decay=0.7, label_smoothing=0.1),
+    ),
+    config_of(
+        prediction={"loss": "dkd", "temperature": 4.0, "rest_weight": 8.0},
+        optimization=optimization(layer_decay=0.9),
+    ),
+    config_of(prediction={"loss": "dist", "batch_weight": 2.0}, optimization=optimization(beta2=0.99)),
+    config_of(prediction="js", optimization=optimization(label_smoothing=0.2)),
+    config_of(prediction="reverse_kl"),
+    config_of(prediction="l1"),
 ]
 MEMBERS = [Member(config, seed=i % 3) for i, config in enumerate(CONFIGS)]
 LABELS_ONLY = [
@@ -118,7 +133,9 @@ def solos(material: Material) -> list[CohortRun]:
     return [trained([member], material) for member in MEMBERS]
 
 
-@pytest.mark.parametrize("order", [list(range(9)), [8, 3, 6, 0, 5, 2, 7, 1, 4], [4, 0]])
+@pytest.mark.parametrize(
+    "order", [list(range(len(CONFIGS))), [8, 10, 3, 6, 0, 13, 5, 2, 9, 14, 7, 12, 1, 4, 11], [4, 0], [10, 9]]
+)
 def test_fused_equals_solo_in_float64(material: Material, solos: list[CohortRun], order: list[int]) -> None:
     run = trained([MEMBERS[i] for i in order], material)
     assert run.students.fused
@@ -134,6 +151,55 @@ def test_members_differ(solos: list[CohortRun]) -> None:
     assert all(not torch.allclose(a, b, atol=1e-4) for i, a in enumerate(heads) for b in heads[:i])
 
 
+MORE = [
+    [term("l1", mapping={"kind": "first"}), term("barber_agakov", representation="mean")],
+    [term("kl", temperature=2.0), term("ce", mapping={"kind": "all_pairs"}, representation="mean")],
+    [term("attention", target="scores"), term("attention", target="maps", mapping=EMD)],
+    [term("minilm", schedule={"kind": "first_stage", "share": 0.5})],
+    [term("minilm_v2", heads=4), term("nst", weight=0.1)],
+    [term("cka", schedule="linear"), term("rkd", angle_weight=1.0)],
+    [term("fsp", weight=0.1), term("crd", negatives=16, temperature=0.3, weight=0.01)],
+    [term("crd", negatives=16, temperature=0.1, weight=0.02), term("info_nce", weight=0.1)],
+    [
+        term("mse", mapping="attention_weighted"),
+        term("l1", mapping="attention_weighted", representation="cls"),
+    ],
+    [term("mse", mapping={"kind": "skip", "embeddings": True}, projection={"kind": "mlp", "shared": True})],
+    [term("cosine", projection={"kind": "linear", "shared": True}), term("tuba", weight=0.1)],
+    [term("nwj", weight=0.01, mapping={"kind": "top", "below": 1}), term("js", weight=0.1)],
+]
+
+
+def test_fused_equals_solo_for_every_objective_and_mapping(material: Material) -> None:
+    """Each kind of term beside a neighbour of its kind with other numbers, and beside all the others."""
+    members = [Member(config_of(intermediate=terms), seed=i % 2) for i, terms in enumerate(MORE)]
+    told = {t["objective"] for terms in MORE for t in terms}
+    assert told | {"none", "pkd", "mi_alpha"} == set(STAGES["intermediate"].part.choices)  # type: ignore[union-attr]
+    steps = 6
+    run = trained([*members, *(Member(m.config, 5) for m in members)], material, steps)
+    for name, member in enumerate(members):
+        solo = trained([member], material, steps)
+        assert_same_member(run, name, solo)
+        assert_same_report(run.reports[name], solo.reports[0])  # type: ignore[attr-defined]
+        assert all(math.isfinite(v) for v in solo.reports[0].losses.values())  # type: ignore[attr-defined]
+
+
+def test_a_first_stage_leaves_predictions_for_later(material: Material) -> None:
+    staged = config_of(intermediate=term("mse", schedule={"kind": "first_stage", "share": 0.5}))
+    run = CohortRun([Member(staged, 0), Member(CONFIGS[0], 0)], material, 8, 7, torch.float64)
+    first = run.advance(4)
+    assert first[0].losses.keys() == {"intermediate_1_mse"}
+    assert first[1].losses.keys() == {"hard", "soft", "intermediate_1_mse"}
+    assert run.advance(8)[0].losses.keys() == {"hard", "soft"}
+
+
+def test_layer_attention_learns(material: Material) -> None:
+    run = CohortRun([Member(config_of(intermediate=MORE[8]), 0)], material, 8, 7, torch.float64)
+    start = run.terms[0].parameters["layer_attention"].detach().clone()
+    run.advance(4)
+    assert (run.terms[0].parameters["layer_attention"] - start).abs().max() > 1e-4
+
+
 def test_fused_equals_solo_without_a_teacher(material: Material) -> None:
     run = trained(LABELS_ONLY, material)
     for name, member in enumerate(LABELS_ONLY):
@@ -142,8 +208,8 @@ def test_fused_equals_solo_without_a_teacher(material: Material) -> None:
 
 def test_fused_equals_solo_in_a_regression(regression: Material) -> None:
     members = [
-        Member(config_of(prediction={"loss": "mse", "hard_weight": w}, intermediate=term("mse")), 1)
-        for w in (0.2, 0.8)
+        Member(config_of(prediction={"loss": loss, "hard_weight": w}, intermediate=term("mse")), 1)
+        for loss, w in (("mse", 0.2), ("l1", 0.5), ("mse", 0.8))
     ]
     run = trained(members, regression)
     for name, member in enumerate(members):
@@ -211,7 +277,7 @@ def test_a_diverged_member_leaves_its_neighbours_alone(
     else:
         group = next(g for g in run.terms if g.kind.objective == "mse" and len(g.members) == 2)
         with torch.no_grad():
-            group.parameters["weight"][1] = math.inf
+            group.parameters["projection_weight"][1] = math.inf
     reports = run.advance(STEPS)
     assert [r.error is None for r in reports] == [True, False, True, True]
     assert "diverged" in str(reports[1].error)
@@ -286,7 +352,8 @@ def test_families(folder_of: Callable[[str], Path], family: str) -> None:
 
 def test_only_alike_members_share_a_cohort(material: Material) -> None:
     wide = config_of(student={"initialization": "svd", "layers": 2, "width": 32})
-    for other in (wide, config_of(prediction="labels"), config_of(optimization={"batch_size": 4})):
+    others = (wide, config_of(prediction="labels"))
+    for other in (*others, *(config_of(optimization=o) for o in ({"batch_size": 4}, {"dropout": 0.1}))):
         with pytest.raises(ValueError, match="one architecture"):
             CohortRun([MEMBERS[0], Member(other, 0)], material, STEPS, 0)
 

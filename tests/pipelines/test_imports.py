@@ -35,7 +35,8 @@ teacher, rows, folder = sys.argv[1:]
 dataset = DatasetConfig.model_validate_json(rows)
 device = torch.device("cpu")
 cache = CacheConfig(path=folder)
-material = prepare_material("x", dataset, "t", TeacherConfig(model=teacher), cache, Path("."), device)
+teachers = {"t": TeacherConfig(model=teacher)}
+material = prepare_material("x", dataset, ["t"], teachers, cache, Path("."), device)
 def member(mapping):
     student = {"initialization": "svd", "layers": 2, "width": 16}
     term = {"objective": "mse", "mapping": {"kind": mapping}}

@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    get_cosine_schedule_with_warmup,
+    get_linear_schedule_with_warmup,
+)
 
-from distiller.pipelines.optimizer import SoloAdamW, Stacked, StackedAdamW, gradient_norms, learning_rates
+from distiller.pipelines.optimizer import (
+    Settings,
+    Solo,
+    SoloAdamW,
+    Stacked,
+    StackedAdamW,
+    depths,
+    gradient_norms,
+    learning_rates,
+)
+from distiller.pipelines.student import Student
+from tests.pipelines.conftest import FAMILIES, SIZES
 
 SHAPES = {"weight": (3, 4), "norm": (5,), "only_some": (2, 2, 2), "unreached": (3,)}
 SOME = [0, 2, 3]  # the members that have the third parameter
+DEPTH = {"weight": 0, "norm": 2, "only_some": 1, "unreached": 3}
 DECAY, NORM = [0.0, 0.1, 0.3, 0.01], [0.1, 1.0, 1e9, 0.5]
+ALIKE = [Settings(decay, norm) for decay, norm in zip(DECAY, NORM, strict=True)]
+OTHERWISE = [
+    Settings(decay, norm, beta1, beta2, layer_decay)
+    for decay, norm, beta1, beta2, layer_decay in zip(
+        DECAY, NORM, [0.9, 0.0, 0.8, 0.95], [0.999, 0.98, 0.999, 0.0], [1.0, 0.9, 0.5, 0.75], strict=True
+    )
+]
+BOTH = pytest.mark.parametrize("settings", [ALIKE, OTHERWISE], ids=["alike", "otherwise"])
 
 
 def gradient(name: str, member: int, step: int) -> Tensor:
@@ -34,42 +60,42 @@ def stacked(members: list[int]) -> list[Stacked]:
     for name in SHAPES:
         own = [m for m in members if name != "only_some" or m in SOME]
         tensor = torch.stack([start(name, m) for m in own]).requires_grad_()
-        made.append(
-            Stacked(tensor, torch.tensor([members.index(m) for m in own]), name in ("weight", "only_some"))
-        )
+        index = torch.tensor([members.index(m) for m in own])
+        made.append(Stacked(tensor, index, name in ("weight", "only_some"), DEPTH[name]))
     return made
 
 
-def reference(member: int, steps: int) -> dict[str, Tensor]:
+def reference(member: int, steps: int, settings: Settings) -> dict[str, Tensor]:
+    """torch's AdamW with a group for every parameter."""
     names = [n for n in SHAPES if n != "only_some" or member in SOME]
     own = {n: nn.Parameter(start(n, member)) for n in names}
-    groups = [
-        {"params": [own[n] for n in names if n in ("weight", "only_some")], "weight_decay": DECAY[member]},
-        {"params": [own[n] for n in names if n not in ("weight", "only_some")], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=1.0)
+    decay = {n: settings.weight_decay if n in ("weight", "only_some") else 0.0 for n in names}
+    optimizer = torch.optim.AdamW(
+        [{"params": [own[n]], "weight_decay": decay[n]} for n in names],
+        lr=1.0,
+        betas=(settings.beta1, settings.beta2),
+    )
     for step in range(steps):
         for name, parameter in own.items():
             parameter.grad = None if name == "unreached" else gradient(name, member, step)
-        nn.utils.clip_grad_norm_(own.values(), NORM[member])
-        for group in optimizer.param_groups:
-            group["lr"] = rates(step)[member]
+        nn.utils.clip_grad_norm_(own.values(), settings.max_norm)
+        for name, group in zip(names, optimizer.param_groups, strict=True):
+            group["lr"] = rates(step)[member] * settings.layer_decay ** DEPTH[name]
         optimizer.step()
     return {n: p.detach() for n, p in own.items()}
 
 
-def test_equals_torch_for_every_member_also_after_compaction() -> None:
+@BOTH
+def test_equals_torch_for_every_member_also_after_compaction(settings: list[Settings]) -> None:
     members = [0, 1, 2, 3]
     parameters = stacked(members)
-    optimizer = StackedAdamW(
-        parameters, torch.tensor(DECAY, dtype=torch.float64), torch.tensor(NORM, dtype=torch.float64)
-    )
+    optimizer = StackedAdamW(parameters, settings)
     for step in range(9):
         if step == 5:
             left = [1, 3]
             rows = [[m in left for m in members if n != "only_some" or m in SOME] for n in SHAPES]
             parameters = [
-                Stacked(p.tensor.detach()[r].requires_grad_(), torch.tensor(new), p.decays)
+                Stacked(p.tensor.detach()[r].requires_grad_(), torch.tensor(new), p.decays, p.depth)
                 for p, r, new in zip(parameters, rows, [[0, 1], [0, 1], [1], [0, 1]], strict=True)
             ]
             optimizer.keep(left, parameters)
@@ -87,30 +113,61 @@ def test_equals_torch_for_every_member_also_after_compaction() -> None:
                 assert float(norms[member]) == pytest.approx(float(expected), rel=1e-12)
         optimizer.step([rates(step)[m] for m in members])
     for row, member in enumerate(members):
-        for name, expected in reference(member, 9).items():
+        for name, expected in reference(member, 9, settings[member]).items():
             parameter = parameters[list(SHAPES).index(name)]
             found = parameter.tensor[parameter.members.tolist().index(row)]
             assert torch.allclose(found, expected, rtol=0, atol=1e-12), (member, name)
 
 
 def test_state_that_does_not_fit_is_refused() -> None:
-    optimizer = StackedAdamW(stacked([0, 1]), torch.zeros(2), torch.ones(2))
+    optimizer = StackedAdamW(stacked([0, 1]), ALIKE[:2])
     with pytest.raises(ValueError, match="do not fit"):
         optimizer.keep([0], stacked([0, 1]))
 
 
-def test_solo_is_torch_with_clipping() -> None:
-    own = {n: nn.Parameter(start(n, 0)) for n in ("weight", "norm", "only_some", "unreached")}
-    optimizer = SoloAdamW(
-        [own["weight"], own["only_some"]], [own["norm"], own["unreached"]], DECAY[0], NORM[0]
-    )
+@BOTH
+@pytest.mark.parametrize("member", SOME)
+def test_solo_is_torch_with_clipping(settings: list[Settings], member: int) -> None:
+    own = {n: nn.Parameter(start(n, member)) for n in SHAPES}
+    parameters = [Solo(p, n in ("weight", "only_some"), DEPTH[n]) for n, p in own.items()]
+    optimizer = SoloAdamW(parameters, settings[member])
     for step in range(4):
         optimizer.zero_grad()
         for name in ("weight", "norm", "only_some"):
-            own[name].grad = gradient(name, 0, step)
-        optimizer.step(rates(step))
-    for name, expected in reference(0, 4).items():
-        assert torch.allclose(own[name].detach(), expected, atol=1e-12), name
+            own[name].grad = gradient(name, member, step)
+        optimizer.step([rates(step)[member]])
+    for name, expected in reference(member, 4, settings[member]).items():
+        assert torch.allclose(own[name].detach(), expected, rtol=0, atol=1e-12), name
+
+
+def test_solo_passes_over_few_tensors() -> None:
+    for settings, passes in ((ALIKE[0], 1), (ALIKE[1], 2), (OTHERWISE[2], 3)):
+        parameters = [Solo(nn.Parameter(start(n, 0)), n != "norm", DEPTH[n]) for n in ("weight", "norm")]
+        parameters += [Solo(nn.Parameter(start("only_some", 0)), True, DEPTH["only_some"])]
+        for parameter in parameters:
+            parameter.tensor.grad = torch.ones_like(parameter.tensor)
+        optimizer = SoloAdamW(parameters, settings)
+        optimizer.step([1e-3])
+        assert len(optimizer.flats) == passes
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_depths_of_every_family(family: str) -> None:
+    """Embeddings at the bottom, layers in order, the head on top; every parameter in its place."""
+    config = AutoConfig.for_model(family, **{**SIZES, **FAMILIES[family]})
+    found = depths(Student(AutoModelForSequenceClassification.from_config(config)))
+    layers = 1 if family == "albert" else 3
+    assert set(found.values()) == set(range(layers + 2))
+    for name, depth in found.items():
+        number = re.search(r"\.(?:layers?|albert_layer_groups)\.(\d+)\.", name)
+        if number is not None:
+            assert depth == layers - int(number[1]), name
+        else:
+            embeds = "embedding" in name or name.startswith("model.deberta.encoder.LayerNorm")
+            assert depth == (layers + 1 if embeds else 0), name
+    heads = [n for n in found if "classifier" in n or "pooler" in n or "head" in n or "final_norm" in n]
+    assert heads
+    assert all(found[n] == 0 for n in heads)
 
 
 @pytest.mark.parametrize("most", [1e-3, 1e9])
@@ -121,7 +178,7 @@ def test_sparse_gradients_equal_dense_ones(most: float) -> None:
     ended = []
     for sparse in (True, False):
         words, linear = nn.Parameter(table.double()), nn.Parameter(head.double())
-        ours = SoloAdamW([words, linear], [], 0.1, most)
+        ours = SoloAdamW([Solo(words, True), Solo(linear, True)], Settings(0.1, most))
         theirs = torch.optim.AdamW([words, linear], lr=3e-2, weight_decay=0.1)
         for ids in ([3, 1, 3], [0, 4], None, [4, 4], [2]):
             theirs.zero_grad()

@@ -49,13 +49,13 @@ def test_each_member_is_its_model(
     students = stacked(models)
     whole = (IDS, TYPES, MASK, PARTNER, SHARE) if mixed else (IDS, TYPES, MASK)
     given = whole if own else tuple(t[0] for t in whole)
-    logits, hidden = students(*given)
+    logits, found = students(*given)
     assert logits.shape == (3, 4, 3)
     assert students.fused == (implementation == "sdpa" or not students.stacked)
     for k, model in enumerate(models):
         expected, states = Student(model)(*(t[k] if own else t for t in given))
         torch.testing.assert_close(logits[k], expected, rtol=0, atol=1e-12)
-        for layer, state in zip(hidden, states, strict=True):
+        for layer, state in zip(found["hidden"], states["hidden"], strict=True):
             seen = MASK[k] if own else MASK[0]
             torch.testing.assert_close(layer[k][seen], state[seen], rtol=0, atol=1e-12)
 

@@ -135,7 +135,7 @@ def test_restricted_table_trains_like_the_full_one(
     run, restricted = trained()
     assert len(run.vocabulary.kept) < 200
     everything = Vocabulary(torch.arange(200), torch.arange(200))
-    monkeypatch.setattr(Material, "vocabulary", lambda self, views: everything)
+    monkeypatch.setattr(Material, "vocabulary", lambda self, views, origin: everything)
     full_run, full = trained()
     assert full_run.students.parameters["model.bert.embeddings.word_embeddings.weight"].shape[0] == 200
     for name, tensor in full.items():

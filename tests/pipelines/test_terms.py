@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from distiller.pipelines.mapping import emd_weights, pairs, transport_plan
-from distiller.pipelines.mutual_information import mi_alpha_loss
 from distiller.pipelines.objectives import OBJECTIVES, reduce_representation
-from distiller.pipelines.outputs import PredictionGroup, prediction_groups
-from distiller.pipelines.prediction import SOFT, hard_cross_entropy
-from distiller.pipelines.terms import CRITIC_WIDTH, TermGroup, term_groups
+from distiller.pipelines.objectives.mutual_information import mi_alpha_loss
+from distiller.pipelines.terms import Sizes, TermGroup, term_groups
 from tests.pipelines.conftest import CPU, config_of
 
 K, B, T, WIDE, NARROW, LAYERS, DEEP = 4, 6, 5, 12, 8, 2, 3
@@ -28,10 +26,12 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 def groups_of(terms: list[Any], width: int = NARROW) -> list[TermGroup]:
     configs = [config_of(intermediate=t) for t in terms]
-    return term_groups(configs, list(range(K)), width, DEEP, WIDE, CPU, torch.float64)
+    sizes = Sizes(LAYERS, DEEP, width, WIDE, student_heads=2, teacher_heads=3, rows=20)
+    return term_groups(configs, list(range(K)), sizes, CPU, torch.float64)
 
 
 HIDDEN = [random(K, B, T, NARROW, seed=i) for i in range(LAYERS + 1)]
+STATES = {"hidden": HIDDEN}
 MASK = torch.arange(T) < torch.tensor([[5, 3, 2, 4, 5, 1], [2, 2, 5, 3, 4, 5]])[..., None]
 TEACHER = {n: random(2, B, T, WIDE, seed=10 + n) for n in range(1, DEEP + 1)}
 
@@ -50,15 +50,17 @@ def slowly(group: TermGroup, row: int, emd_state: tuple[Tensor, Tensor] | None) 
     mask = MASK[STREAM[member]]
     costs = []
     for p, (s, t) in enumerate(group.pairs):
-        student = reduce_representation(HIDDEN[s][member], mask, kind.representation)
-        teacher = teacher_hidden(kind.representation)[t, kind.representation][STREAM[member]]
+        (state,) = kind.reads
+        student = reduce_representation(HIDDEN[s][member], mask, state.name)
+        teacher = teacher_hidden(state.name)[t, state.name][STREAM[member]]
         own = {n: v[row, p] for n, v in group.parameters.items()}
         if kind.objective == "mi_alpha":
-            costs.append(mi_alpha_loss(student, teacher, own, group.alpha[row]))
+            alpha = group.vectors["alpha"][row]
+            costs.append(mi_alpha_loss(student, teacher, None, parameters=own, alpha=alpha))
         else:
-            student = nn.functional.linear(student, own["weight"], own["bias"])
-            seen = mask if kind.representation == "tokens" else torch.ones(B)
-            costs.append(OBJECTIVES[kind.objective](student, teacher, seen))
+            student = nn.functional.linear(student, own["projection_weight"], own["projection_bias"])
+            seen = mask if state.name == "tokens" else torch.ones(B)
+            costs.append(OBJECTIVES[kind.objective].loss(student, teacher, seen))
     cost = torch.stack(costs)
     if emd_state is None:
         return group.weight[row] * cost.mean(), None
@@ -99,7 +101,7 @@ def test_a_group_is_its_members_formulas(kind: str, objective: str, representati
             for _ in members
         ]
         for _ in range(3):
-            found = group.losses(HIDDEN, MASK, teacher_hidden(representation), STREAM)
+            found = group.losses(STATES, MASK, teacher_hidden(representation), STREAM)
             for row in range(len(members)):
                 expected, states[row] = slowly(group, row, states[row])
                 assert found[row].item() == pytest.approx(expected.item(), rel=1e-10)
@@ -107,70 +109,40 @@ def test_a_group_is_its_members_formulas(kind: str, objective: str, representati
 
 def test_starts_are_each_members_own() -> None:
     (projected,) = groups_of([{"objective": "mse"}] * K)
-    weight, bias = projected.parameters["weight"], projected.parameters["bias"]
+    weight, bias = (projected.parameters[f"projection_{name}"] for name in ("weight", "bias"))
     assert weight.shape == (K, LAYERS, WIDE, NARROW)
     assert weight.std().item() == pytest.approx(0.02, rel=0.1)
     assert not bias.any()
     assert len({tuple(w.flatten()[:5].tolist()) for k in weight for w in k}) == K * LAYERS
     (alone,) = groups_of(["none", "none", {"objective": "mse"}, "none"])
-    assert torch.equal(alone.parameters["weight"][0], weight[2])
+    assert torch.equal(alone.parameters["projection_weight"][0], weight[2])
     (critics,) = groups_of([{"objective": "mi_alpha"}] * K)
-    assert critics.parameters["student_weight"].shape == (K, LAYERS, CRITIC_WIDTH, NARROW)
+    assert critics.parameters["student_weight"].shape == (K, LAYERS, 128, NARROW)
 
 
 def test_projection_only_where_asked_or_needed() -> None:
     plain = {"objective": "mse", "projection": "none"}
     (needed,) = groups_of([plain] * K)
-    assert needed.kind.projected
+    assert needed.kind.projection == "linear"
     one, other = groups_of([plain, plain, {"objective": "mse"}, "none"], width=WIDE)
-    assert (one.kind.projected, one.parameters, one.members) == (False, {}, [0, 1])
-    assert (other.kind.projected, other.members) == (True, [2])
+    assert (one.kind.projection, one.parameters, one.members) == ("none", {}, [0, 1])
+    assert (other.kind.projection, other.members) == ("linear", [2])
 
 
 def test_two_slots_have_parameters_of_their_own() -> None:
     first, second = groups_of([[{"objective": "mse"}, {"objective": "mse"}], "none", "none", "none"])
-    assert not torch.equal(first.parameters["weight"], second.parameters["weight"])
+    assert not torch.equal(first.parameters["projection_weight"], second.parameters["projection_weight"])
 
 
 def test_keeping_members() -> None:
     emd = {"objective": "mse", "mapping": {"kind": "emd"}}
     (group,) = groups_of([emd, "none", {**emd, "weight": 2.0}, {**emd, "weight": 3.0}])
-    group.losses(HIDDEN, MASK, teacher_hidden("tokens"), STREAM)
-    weight, state = group.parameters["weight"].detach().clone(), dict(group.state or {})
+    group.losses(STATES, MASK, teacher_hidden("tokens"), STREAM)
+    weight, state = group.parameters["projection_weight"].detach().clone(), dict(group.state or {})
     assert group.keep([1, 3])
     assert (group.members, group.weight.tolist()) == ([1], [3.0])
-    assert torch.equal(group.parameters["weight"][0], weight[2])
+    assert torch.equal(group.parameters["projection_weight"][0], weight[2])
     assert group.state is not None
     assert torch.equal(group.state["student"][0], state["student"][2])
-    assert group.parameters["weight"].requires_grad
+    assert group.parameters["projection_weight"].requires_grad
     assert not group.keep([0])
-
-
-LOGITS, SAID, LABELS = random(K, B, 3), random(2, B, 3, seed=5), torch.tensor([0, 2, 1, 1, 0, 2])
-LABELED = torch.tensor([[1, 1, 0, 1, 0, 1], [1, 0, 0, 0, 0, 1]]).bool()
-
-
-@pytest.mark.parametrize("loss", ["labels", "kl", "ce", "mse"])
-def test_predictions_of_a_group(loss: str) -> None:
-    more = [{"temperature": 1.0 + k} if loss in ("kl", "ce") else {} for k in range(K)]
-    hard = [{"hard_weight": k / 4} if loss != "labels" else {} for k in range(K)]
-    choices = [config_of(prediction={"loss": loss, **hard[k], **more[k]}).prediction for k in range(K)]
-    for members in ([0, 1, 2, 3], [2]):
-        group = PredictionGroup(loss, members, [choices[k] for k in members], False, CPU, torch.float64)
-        found = group.losses(LOGITS, SAID, LABELS, LABELED, STREAM)
-        for row, k in enumerate(members):
-            weight = 1.0 if loss == "labels" else k / 4
-            expected = weight * hard_cross_entropy(LOGITS[k], LABELS, LABELED[STREAM[k]])
-            assert found[0][row].item() == pytest.approx(expected.item(), rel=1e-10)
-            soft = 0.0
-            if loss != "labels":
-                soft = (1 - weight) * SOFT[loss](LOGITS[k], SAID[STREAM[k]], 1.0 + k).item()
-            assert found[1][row].item() == pytest.approx(soft, rel=1e-10)
-
-
-def test_predictions_are_grouped_by_loss_and_kept() -> None:
-    choices = [config_of(prediction=p).prediction for p in ("kl", "mse", "kl", "labels")]
-    groups = prediction_groups(choices, False, CPU, torch.float64)
-    assert [(g.loss, g.members) for g in groups] == [("kl", [0, 2]), ("mse", [1]), ("labels", [3])]
-    assert [g.keep([2, 3]) for g in groups] == [True, False, True]
-    assert [g.members for g in groups if g.members] == [[0], [1]]

@@ -6,6 +6,7 @@ import pytest
 
 from distiller.search.agenda import Agenda, Proposals, cohort_group
 from distiller.search.assignment import Assignment, Outcome, Task, outcomes_from_json, outcomes_to_json
+from distiller.spaces.config import PipelineConfig
 from tests.search.trials import SMALL, WIDE, make, played, quality
 
 
@@ -76,6 +77,13 @@ def test_cohorts_share_what_they_must_and_lose_none(cohort):
     again = drained(proposals(make(WIDE, sampler="random"), 23, cohort, begun=begun))
     assert set(ids(again)) >= {t.config.config_id for t in begun}
     assert len(again[0].tasks) == cohort
+
+
+def test_a_cohort_has_one_dropout_and_any_betas():
+    plain, dropping, other = (
+        PipelineConfig(optimization=o) for o in ({}, {"dropout": 0.1}, {"beta1": 0.8, "layer_decay": 0.9})
+    )
+    assert cohort_group(dropping) != cohort_group(plain) == cohort_group(other)
 
 
 def agenda(references, found, finalists, baselines, done=()):

@@ -34,7 +34,10 @@ def test_every_trial_has_exactly_one_terminal_row(finished):
     for dataset in ("animals", "opinions"):
         roles = Counter(row["role"] for row in finished.trials if row["dataset"] == dataset)
         winner = {row["config_id"] for row in of(finished.trials, dataset, "baseline") if row["seed"] > 0}
-        assert roles == {"search": 6, "finalist": 4, "baseline": 1 + 2 * len(winner)}
+        # Asynchronous halving lets few trials through where many report at once: then one is left to choose.
+        through = sum(row["status"] == "completed" for row in of(finished.trials, dataset, "search"))
+        assert through >= 1
+        assert roles == {"search": 6, "finalist": 2 * min(2, through), "baseline": 1 + 2 * len(winner)}
         assert len(winner) in (2, 3)  # the winner (which may be plain Hinton KD) and its baselines
     assert {identity(row) for row in finished.attempts} == set(counts)
 

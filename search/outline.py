@@ -1,0 +1,84 @@
+"""What a sweep comes to before anything runs: per dataset its data, its space and what was left out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from distiller.pipelines.data import load_dataset
+from distiller.search.plan import planned_space
+from distiller.search.prepared import check_inputs
+from distiller.spaces.presets import BASELINES
+from distiller.spaces.space import Branch
+from distiller.spaces.sweep import SweepConfig, of_presets, parse_sweep, sweep_text
+
+
+def read_sweep(reference: str, presets: Sequence[str]) -> tuple[SweepConfig, Path]:
+    """The sweep as it would be launched, its inputs checked, and the folder that its paths start from.
+
+    Raises:
+        InputError: the file, a dataset, a teacher or a checkpoint is not right.
+    """
+    text, base = sweep_text(reference)
+    sweep = parse_sweep(text, reference, base)
+    if presets:
+        sweep = of_presets(sweep, presets)
+    for dataset in sweep.datasets:
+        planned_space(sweep, dataset)
+    check_inputs(sweep, base)
+    return sweep, base
+
+
+def outline(sweep: SweepConfig, base: Path) -> list[dict[str, Any]]:
+    """One entry per dataset, plain data."""
+    search = sweep.search
+    finalists = search.finalists
+    winners = min(1, finalists.top) * finalists.seeds
+    after = finalists.top * finalists.seeds + len(BASELINES) * winners + (winners if finalists.top > 1 else 0)
+    found = []
+    for name, config in sweep.datasets.items():
+        space, removed = planned_space(sweep, name)
+        data = load_dataset(name, config, base)
+        found.append(
+            {
+                "dataset": name,
+                "task": data.task.kind,
+                "metric": data.task.metric,
+                "rows": {split: len(rows) for split, rows in data.splits.items()},
+                "choices": {
+                    stage: [sorted(node.choices) for node in nodes if isinstance(node, Branch)]
+                    for stage, nodes in space.stages.items()
+                },
+                "searched_parameters": len(space.searched()),
+                "configs": space.size(),
+                "left_out": removed,
+                "search_trials": search.trials,
+                "other_trials": after,
+                "steps": sweep.budget.steps,
+            }
+        )
+    return found
+
+
+def render_outline(entries: list[dict[str, Any]]) -> RenderableType:
+    """The same for a person."""
+    table = Table("dataset", "task", "rows", "unlabelled", "searched", "configs", "trials", "steps")
+    for entry in entries:
+        rows, configs = entry["rows"], entry["configs"]
+        table.add_row(
+            entry["dataset"],
+            entry["task"],
+            str(rows["train"]),
+            str(rows["unlabeled"]),
+            str(entry["searched_parameters"]),
+            "∞" if configs == float("inf") else f"{configs:,.0f}",
+            f"{entry['search_trials']} + {entry['other_trials']}",
+            str(entry["steps"]),
+        )
+    notes = [Text(note) for entry in entries for note in entry["left_out"]]
+    return Group(table, *notes)

@@ -1,0 +1,99 @@
+"""Parts of a user's own: registered, searched and read back like any other choice."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from distiller.spaces.errors import InputError
+from distiller.spaces.own import load_parts
+
+HUBER = '''
+from typing import Annotated, ClassVar, Literal
+from pydantic import Field
+from distiller.spaces.intermediate import AnyRepresentation, Term
+from distiller.spaces.mapping import Mapping, Skip
+from distiller.spaces.priors import OneOf
+
+class Huber(Term):
+    """Huber loss between hidden states."""
+
+    citation: ClassVar[str] = "Huber 1964, Ann. Math. Stat. 35(1)"
+    objective: Literal["huber"] = "huber"
+    delta: Annotated[float, Field(gt=0), OneOf(0.5, 1.0)] = 1.0
+    representation: AnyRepresentation = "tokens"
+    mapping: Mapping = Skip()
+
+    @staticmethod
+    def function(student, teacher, mask, delta):
+        raise AssertionError("spaces compute nothing")
+'''
+USE = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from distiller.spaces import recipe
+from distiller.spaces.catalog import catalog, column_types, config_schema, full_space
+from distiller.spaces.config import PipelineConfig
+from distiller.spaces.own import load_parts
+from distiller.spaces.sweep import parse_sweep
+
+before = PipelineConfig().config_id
+text = '''
+name: own
+parts: [mine.py]
+datasets: {trec: {builtin: trec}}
+teachers: {t: {model: m}}
+space: {intermediate: {huber: {delta: [0.25, 0.5]}}}
+'''
+sweep = parse_sweep(text, "own.yaml", Path(sys.argv[1]))
+load_parts(sweep.parts, Path(sys.argv[1]))  # again: changes nothing
+space = sweep.space_of("trec")
+config = space.sample(np.random.default_rng(0))
+assert PipelineConfig.model_validate_json(config.model_dump_json()) == config
+assert PipelineConfig.from_columns(config.columns()) == config
+assert set(config.columns()) <= set(column_types())
+assert PipelineConfig().config_id == before
+whole = full_space()
+assert any(d.path == "intermediate.huber.delta" for d in whole.questions())
+assert "huber" in json.dumps(config_schema())
+one = recipe.Recipe.model_validate(dict(
+    name="trec", dataset={"builtin": "trec"}, teachers={"t": {"model": "m"}},
+    budget={"steps": 9}, config=config,
+))
+assert recipe.parse_recipe(one.to_yaml(), "f").config == config
+(entry,) = [e for e in catalog() if e["id"] == "huber"]
+term = config.intermediate[0]
+print(json.dumps([entry["stage"], entry["summary"], term.objective, type(term.delta).__name__]))
+"""
+
+
+def test_a_part_is_like_any_other_choice(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(HUBER)
+    command = [sys.executable, "-c", USE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == ["intermediate", "Huber loss between hidden states.", "huber", "float"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "no such file; put it there"),
+        ("import nothing_of_this_name", "does not run (ModuleNotFoundError"),
+        ("x = 1", "no choice is defined in it"),
+        (HUBER.replace("def function", "def loss"), "Huber has no function; give it a static method"),
+        (HUBER.replace('"huber"', '"mse"'), "'mse' is a choice of intermediate already"),
+        (HUBER.replace("objective:", "purpose:"), "Huber names no stage; give it one field of method"),
+        (HUBER.replace("delta: Annotated[float,", "delta: Annotated[bytes,"), "is no parameter type"),
+    ],
+)
+def test_what_is_no_part_is_refused_in_one_line(tmp_path: Path, text: str | None, says: str) -> None:
+    if text is not None:
+        (tmp_path / "wrong.py").write_text(text)
+    with pytest.raises(InputError, match="parts: ") as refused:
+        load_parts(["wrong.py"], tmp_path)
+    assert says in str(refused.value)
+    assert str(refused.value).isprintable()

@@ -208,7 +208,7 @@ def _kept(
     """What `compute` gives, from the node's disk where it is costly."""
     if method.fingerprint is None:
         return compute()
-    return sources.kept(
+    kept: list[Any] = sources.kept(
         compute,
         method=view.method,
         parameters=view.parameters,
@@ -219,3 +219,4 @@ def _kept(
         fingerprint=method.fingerprint(view.choice, sources),
         revision=1,
     )
+    return kept

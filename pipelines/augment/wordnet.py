@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from distiller.pipelines.places import package_folder
+from distiller.pipelines.builtin import package_folder
 from distiller.spaces.errors import InputError
 
 PARTS = {"1": "noun", "2": "verb", "3": "adj", "4": "adv", "5": "adj"}

@@ -204,7 +204,7 @@ def test_rows_are_the_same_texts_for_both(material: Material, foreign: Path) -> 
     assert batch.targets is not None
     splits = [material.dataset.splits[name] for name in ("train", "unlabeled")]
     texts = [text for split in splits for text in split.text_a]
-    versions = [materialise(texts, None, view)[0] for view in stream.views]
+    versions = [materialise(texts, None, view, material.sources)[0] for view in stream.views]
     teacher = material.teacher
     for at, row in enumerate(rows):
         ids = batch.inputs.ids[at][batch.inputs.mask[at]].tolist()

@@ -83,7 +83,7 @@ def _soft_loss(name: str, model: type[Choice], function: Function) -> SoftLoss:
 
 def _method(name: str, model: type[Choice], function: Function) -> WordMethod:
     def editor(choice: Any, sources: Sources | None) -> Editor:
-        settings = {n: getattr(choice, n) for n in type(choice).model_fields if n not in ("copies", "redraw")}
+        settings = {n: getattr(choice, n) for n in parts(model) if n not in ("copies", "redraw")}
 
         def edit(row: Row, rng: Any) -> list[Edited]:
             return [Edited(*pair) for pair in function(row.words, row.protected, rng, **settings)]

@@ -26,12 +26,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from distiller.pipelines.cells import Columns, missing
+from distiller.pipelines.conll import SUFFIXES as CONLL
+from distiller.pipelines.conll import read_conll
+from distiller.pipelines.squad import flattened, is_published
 from distiller.spaces.datasets import DatasetConfig
 from distiller.spaces.errors import InputError
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 SPLITS = ("train", "validation", "test", "unlabeled")
-Columns = dict[str, list[Any]]
 Sources = dict[str, list[tuple[str, Columns]]]  # split -> its tables, each with its place
 HELD_OUT = 500  # rows of validation and of test
 
@@ -165,13 +168,16 @@ def read_columns(path: Path, wanted: Sequence[str], place: str) -> Columns:
         with (gzip.open if packed else open)(path, "rt", encoding="utf-8-sig", newline="") as lines:
             if kind in (".csv", ".tsv"):
                 return _read_csv(lines, "\t" if kind == ".tsv" else ",", wanted, at)
-            records = (
-                json.load(lines) if kind == ".json" else [json.loads(line) for line in lines if line.strip()]
-            )
+            if kind == ".json":
+                records = json.load(lines)
+            else:
+                records = [json.loads(line) for line in lines if line.strip()]
     except (ValueError, csv.Error, EOFError, OSError, zlib.error) as error:
         raise InputError(
             f"{at} cannot be read: {one_line(error)}; save it again as UTF-8 {kind[1:].upper()}"
         ) from error
+    if is_published(records):
+        records = flattened(records, at)
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise InputError(f"{at} does not hold one object a row; write a list of {{column: value}} objects")
     if records:
@@ -219,8 +225,19 @@ def read_files(config: DatasetConfig, base: Path, place: str) -> Sources:
         at, wanted = f"{place}.{split}", _columns(config, split)
         if patterns := getattr(config, split):
             files = find_files(patterns, base, at)
-            sources[split] = [(f"{at}: {path}", read_columns(path, wanted, at)) for path in files]
+            sources[split] = [(f"{at}: {path}", _read_file(config, path, wanted, at)) for path in files]
     return sources
+
+
+def _read_file(config: DatasetConfig, path: Path, wanted: Sequence[str], place: str) -> Columns:
+    if config.kind != "token_classification" or path.suffix.lower() not in CONLL:
+        return read_columns(path, wanted, place)
+    at = f"{place}: {path}"
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{at} cannot be read: {one_line(error)}; save it again as UTF-8 text") from error
+    return dict(zip(wanted, read_conll(lines, len(wanted) > 1, at), strict=False))
 
 
 def read_hub(
@@ -253,7 +270,6 @@ def read_hub(
         ) from error
     sources: Sources = {}
     classes: tuple[str, ...] = ()
-    target = config.target_column
     for split in SPLITS:
         source = getattr(config.splits, split)
         asked = split == "train" or split in config.splits.model_fields_set
@@ -266,16 +282,21 @@ def read_hub(
         table: Columns = {column: data[column][:] for column in wanted}
         keep = [all(not missing(table[c][i]) for c in config.text_columns) for i in range(len(data))]
         if split != "unlabeled":
+            target = config.target_columns[0]
             if split != "train" and len(data) and all(value in (-1, None) for value in table[target]):
                 notes.append(f"{split}: split {source!r} has no labels (all -1); held out of train instead")
                 continue
             feature = data.features[target]
-            if isinstance(feature, datasets.ClassLabel):
+            listed = getattr(feature, "feature", None)
+            if isinstance(feature, datasets.ClassLabel) and config.kind == "classification":
                 classes = classes or tuple(feature.names)
                 keep = [
                     kept and value not in (-1, None) for kept, value in zip(keep, table[target], strict=True)
                 ]
                 table[target] = [None if v in (-1, None) else feature.names[v] for v in table[target]]
+            elif isinstance(listed, datasets.ClassLabel):  # a list of labels, or a tag for each word
+                classes = classes or tuple(listed.names)
+                table[target] = [v if v is None else [listed.names[i] for i in v] for v in table[target]]
         if not all(keep):
             notes.append(f"{split}: {keep.count(False)} rows without text or label dropped")
         kept = {c: [v for v, k in zip(values, keep, strict=True) if k] for c, values in table.items()}
@@ -284,10 +305,4 @@ def read_hub(
 
 
 def _columns(config: DatasetConfig, split: str) -> list[str]:
-    target = () if split == "unlabeled" else (config.target_column,)
-    return [*config.text_columns, *target]
-
-
-def missing(value: object) -> bool:
-    """None, NaN or blank."""
-    return value is None or value != value or (isinstance(value, str) and not value.strip())
+    return [*config.text_columns, *(() if split == "unlabeled" else config.target_columns)]

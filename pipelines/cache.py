@@ -1,8 +1,8 @@
 """What a teacher says of every row of a view: computed once per node, kept in files that trials share.
 
-Logits are float32. States are float16: `cls` and `mean` [N, layers, H]; `tokens`, and of attention `queries`,
-`keys` and `values`, [total, layers, H] end to end as in `Tokens`. A state beyond float16's range makes the
-whole array float32.
+Logits are float32: [N, C], or [total, C] where the task reads them token by token. States are float16: `cls`
+and `mean` [N, layers, H]; `tokens`, and of attention `queries`, `keys` and `values`, [total, layers, H];
+`total` is end to end as in `Tokens`. A state beyond float16's range makes the whole array float32.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from torch import Tensor
 from distiller.pipelines.checkpoint import forward, inference_dtype
 from distiller.pipelines.content import built_once, content_key
 from distiller.pipelines.demand import TOKENWISE, Demand
+from distiller.pipelines.heads import logits_of
 from distiller.pipelines.objectives import reduce_representation
 from distiller.pipelines.recording import ATTENTION_STATES, attention_width, recorded
 from distiller.pipelines.teacher import Teacher
@@ -39,7 +39,7 @@ class Targets:
     """A teacher's outputs on a batch.
 
     Attributes:
-        logits: [B, C] float32, in the order of the task's classes.
+        logits: [B, C] or [B, T, C] float32, in the order of the task's classes.
         hidden: by (layer, name): [B, H] for cls and mean, [B, T, H] for the states of tokens.
     """
 
@@ -74,7 +74,10 @@ class TeacherOutputs:
                 if mask is not None and not bool(mask.all()):
                     states *= mask[..., None]
                 hidden[layer, representation] = states
-        return Targets(self.logits[picked], hidden)
+        if self.tokens.units is None:
+            return Targets(self.logits[picked], hidden)
+        position, mask = self.tokens.positions(rows, length)
+        return Targets(self.logits[position] * mask[..., None], hidden)
 
 
 def fitting(demand: Demand, tokens: Tokens, width: int, limit_bytes: float) -> Demand:
@@ -105,18 +108,17 @@ def cached_outputs(
         precision=str(precision),
         order=teacher.order.tolist(),
         revision=2,
+        **({} if tokens.units is None else {"by_token": True}),
     )
 
     def build(folder: Path) -> None:
         compute_outputs(teacher, tokens, kept, folder, precision)
 
     folder = built_once(cache / "outputs" / key, build)
-    logits = torch.from_numpy(np.load(folder / "logits.npy"))
-    hidden = {
-        # Copy-on-write: torch wants writable memory, and nothing here writes.
-        r: torch.from_numpy(np.load(folder / f"{r}.npy", mmap_mode="c"))
-        for r in kept.representations
-    }
+    # Copy-on-write: torch wants writable memory, and nothing here writes.
+    by_token = tokens.units is not None
+    logits = torch.from_numpy(np.load(folder / "logits.npy", mmap_mode="c" if by_token else None))
+    hidden = {r: torch.from_numpy(np.load(folder / f"{r}.npy", mmap_mode="c")) for r in kept.representations}
     return TeacherOutputs(kept, logits, hidden, tokens)
 
 
@@ -132,17 +134,15 @@ def live_targets(
     model = teacher.in_precision(precision)
     words = None if embeddings is None else embeddings.to(model.dtype)
     records = any(name in ATTENTION_STATES for _, name in demand.states)
-    with recorded(model) if records else nullcontext({}) as attention:
-        outputs = forward(
-            model, batch.ids, batch.types, batch.mask, words, output_hidden_states=bool(demand)
-        )
+    with recorded(model, records) as attention:
+        outputs = forward(model, batch.ids, batch.types, batch.mask, words, output_hidden_states=bool(demand))
     hidden = {
         (layer, name): attention[name][layer - 1].float()
         if name in ATTENTION_STATES
         else reduce_representation(outputs.hidden_states[layer].float(), batch.mask, name)
         for layer, name in demand.states
     }
-    return Targets(outputs.logits.float()[:, teacher.order.to(model.device)], hidden)
+    return Targets(logits_of(outputs).float()[..., teacher.order.to(model.device)], hidden)
 
 
 def compute_outputs(
@@ -173,7 +173,8 @@ def _write_outputs(
 ) -> None:
     device = teacher.model.device
     width = int(teacher.model.config.hidden_size)
-    logits = np.empty((len(tokens), len(teacher.order)), np.float32)
+    count = len(tokens) if tokens.units is None else len(tokens.ids)
+    logits = np.empty((count, len(teacher.order)), np.float32)
     arrays = {
         r: np.lib.format.open_memmap(
             folder / f"{r}.npy",
@@ -190,7 +191,7 @@ def _write_outputs(
     for rows in by_tokens(tokens.lengths, TOKENS_PER_BATCH):
         batch = tokens.padded(rows, teacher.tokenizer.pad_token_id)
         targets = live_targets(teacher, batch.to(device), demand, precision)
-        logits[rows] = targets.logits.cpu().numpy()
+        tokens.write(logits, rows, targets.logits.cpu())
         for representation, array in arrays.items():
             layers = demand.layers_of(representation)
             values = torch.stack([targets.hidden[layer, representation] for layer in layers], -2).cpu()

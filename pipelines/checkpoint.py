@@ -15,17 +15,17 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from distiller.pipelines.content import content_key, file_digest
 from distiller.pipelines.families import inputs_of
+from distiller.pipelines.heads import logits_of
 from distiller.pipelines.tokens import Tokens, by_length
 from distiller.spaces.errors import InputError
-
-WEIGHTS_AND_WORDS = {".safetensors", ".bin", ".json", ".txt", ".model", ".spm"}
-"""Suffixes of the files that hold a checkpoint's weights, settings and tokenizer."""
 
 SAMPLE = (
     "Ms Łoś didn't pay £3.14 (or 2,000 ¥) at the café; naïve?",
     "two  spaces, UPPER lower,\ta tab\nand 東京 🙂 [MASK] <s> </s> unaffable tokenizers' co-operation",
 )
 """What two tokenizers must read alike: case, accents, scripts, digits, marks, blanks, special tokens."""
+WEIGHTS_AND_WORDS = {".safetensors", ".bin", ".json", ".txt", ".model", ".spm"}
+"""Suffixes of the files that hold a checkpoint's weights, settings and tokenizer."""
 
 
 def weights_fingerprint(source: str, revision: str | None, place: str) -> str:
@@ -125,12 +125,16 @@ def predict(
     batch_size: int = 64,
     precision: torch.dtype = torch.float32,
 ) -> npt.NDArray[np.float32]:
-    """Logits [N, C] as float32 numpy, in evaluation mode, computed in `precision`."""
+    """Logits [N, C] as float32 numpy, in evaluation mode, computed in `precision`.
+
+    Where the task reads outputs token by token, [total, C]: those of row i at offsets[i] to offsets[i + 1].
+    """
     cast(torch.nn.Module, model).eval()
-    outputs = np.empty((len(rows), cast(int, model.config.num_labels)), np.float32)
+    count = len(rows) if rows.units is None else len(rows.ids)
+    outputs = np.empty((count, cast(int, model.config.num_labels)), np.float32)
     for picked in by_length(rows.lengths, batch_size):
         batch = rows.padded(picked, pad_id).to(model.device)
         with torch.autocast(model.device.type, precision, enabled=precision is not torch.float32):
-            logits = forward(model, batch.ids, batch.types, batch.mask).logits
-        outputs[picked] = logits.float().cpu().numpy()
+            logits = logits_of(forward(model, batch.ids, batch.types, batch.mask))
+        rows.write(outputs, picked, logits.float().cpu())
     return outputs

@@ -30,7 +30,7 @@ from distiller.pipelines.optimizer import (
     depths,
     learning_rates,
 )
-from distiller.pipelines.outputs import Layout, prediction_groups
+from distiller.pipelines.outputs import prediction_groups
 from distiller.pipelines.pretrained import build_pretrained
 from distiller.pipelines.recording import ATTENTION_STATES, attention_heads
 from distiller.pipelines.stack import StackedStudents
@@ -87,15 +87,11 @@ class CohortRun:
         self._make_students()
         self.terms = term_groups(configs, [m.seed for m in members], self._sizes(), material.device, dtype)
         self.prediction_starts = [prediction_starts(c) for c in configs]
-        layout: Layout = "scores" if material.dataset.task.kind == "regression" else "classes"
-        self.predictions = prediction_groups(configs, layout, material.device, dtype)
+        self.predictions = prediction_groups(configs, material.dataset.task.layout, material.device, dtype)
         batch_size = configs[0].optimization.batch_size
         self.batches = training_batches(self._pool_lengths(), batch_size, order_seed)
         self.mixing = np.random.Generator(np.random.PCG64([order_seed, 1]))
         self.contrasting = np.random.Generator(np.random.PCG64([order_seed, 2]))
-        self.labels = torch.from_numpy(material.labels).to(material.device)
-        if self.labels.is_floating_point():
-            self.labels = self.labels.to(dtype)
         self.optimizer = self._optimizer()
         self.sums: dict[str, Tensor] = {}
         self.sum_steps = 0
@@ -251,9 +247,7 @@ class CohortRun:
         device = self.material.device
         picked = torch.from_numpy(rows).to(device)
         draw = int(self.contrasting.integers(2**63))
-        labels = self.labels[picked]
-        has_label = torch.from_numpy(rows < self.material.labeled_rows).to(device)
-        labeled = torch.stack([has_label if b.share is None else has_label & (b.share == 1) for b in batches])
+        labels, labeled, read = self._labels(batches)
         blank = torch.zeros(logits.shape[1:], device=device)
         said = [b.targets.logits if b.targets is not None else blank for b in batches]
         teacher_logits = (torch.stack(said) - self.material.scale[0]) / self.material.scale[1]
@@ -261,7 +255,7 @@ class CohortRun:
         progress = self.step / self.steps
         begun = torch.tensor([progress >= s for s in self.prediction_starts], device=device).to(self.dtype)
         for prediction in self.predictions:
-            hard, soft = prediction.losses(logits, teacher_logits, labels, labeled, self.member_stream)
+            hard, soft = prediction.losses(logits, teacher_logits, labels, labeled, self.member_stream, read)
             index = torch.tensor(prediction.members, device=device)
             hard, soft = (part * begun[index] for part in (hard, soft))
             total = total.index_add(0, index, hard + soft)
@@ -284,6 +278,19 @@ class CohortRun:
         self.sum_steps += 1
         return total
 
+    def _labels(self, batches: Sequence[StreamBatch]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Labels as the task's layout has them, who has one [S, B], and the tokens that count [S, B, T]."""
+        found = [b.labels for b in batches]
+        labeled = [
+            own.labeled if b.share is None else own.labeled & (b.share == 1)
+            for own, b in zip(found, batches, strict=True)
+        ]
+        values = [v.to(self.dtype) if v.is_floating_point() else v for v in (own.values for own in found)]
+        read = [own.read for own in found if own.read is not None]
+        if not read:
+            return values[0], torch.stack(labeled), None
+        return torch.stack(values), torch.stack(labeled), torch.stack(read)
+
     def _add(self, part: str, index: Tensor, losses: Tensor) -> None:
         if part not in self.sums:
             self.sums[part] = torch.zeros(len(self.members), device=losses.device, dtype=losses.dtype)
@@ -299,15 +306,16 @@ class CohortRun:
 
     @torch.no_grad()
     def outputs(self, split: str) -> npt.NDArray[Any]:
-        """Standardised outputs [K, N, C] on validation or test."""
-        tokens = self.material.held_out_tokens(split, self.origin)
-        outputs = np.empty((len(self.members), len(tokens), self.material.dataset.task.outputs), np.float32)
+        """Standardised outputs [K, N, C] on validation or test; token by token [K, total, C]."""
+        tokens, task = self.material.held_out_tokens(split, self.origin), self.material.dataset.task
+        rows_of = len(tokens) if tokens.units is None else len(tokens.ids)
+        outputs = np.empty((len(self.members), rows_of, task.outputs), np.float32)
         pad = self.origin.pad_id
         for rows in by_length(tokens.lengths, 128):
             batch = tokens.padded(rows, pad).to(self.material.device)
             with self.students.evaluating():
                 logits, _ = self.students(self.new_ids[batch.ids], batch.types, batch.mask)
-            outputs[:, rows] = logits.float().cpu().numpy()
+            tokens.write(outputs, rows, logits.float().cpu())
         return outputs
 
     def _reports(self) -> list[Progress]:

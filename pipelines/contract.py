@@ -296,7 +296,7 @@ def steps_bring_it_down(maker: Maker) -> None:
     optimizer = torch.optim.Adam(list(leaves.values()), lr=0.02)
     for _ in range(30):
         optimizer.zero_grad()
-        moving.value().backward()
+        torch.autograd.backward(moving.value())
         optimizer.step()
     before, after = case.value(), moving.value()
     _require(after < before, f"30 steps lead from {before:.6g} to {after:.6g}")
@@ -307,7 +307,7 @@ def steps_bring_it_down(maker: Maker) -> None:
 def settings_matter(maker: Maker) -> None:
     """Each setting has a value that changes the loss."""
     for name, (_, *others) in maker.settings.items():
-        values = [maker.case(**{name: other}).value() for other in others]
+        values = [maker.case(changed={name: other}).value() for other in others]
         changed = any(not _near(value, maker.case().value()) for value in values)
         _require(changed or not others, f"{name} changes nothing: {maker.settings[name]} give one loss")
 

@@ -116,7 +116,7 @@ class Maker:
         lengths: Sequence[int] | None = None,
         equal: bool = False,
         scale: float = 1.0,
-        **changed: Value,
+        changed: Mapping[str, Value] | None = None,
     ) -> Case:
         """Random states of unit variance, the same numbers in every dtype.
 
@@ -142,7 +142,7 @@ class Maker:
         wide = torch.promote_types(dtype, torch.float32)
         start = self.objective.start
         parameters = {} if start is None else start(STUDENT_WIDTH, other_width, generator)
-        settings = {name: values[0] for name, values in self.settings.items()} | changed
+        settings = {name: values[0] for name, values in self.settings.items()} | dict(changed or {})
         fixed: dict[str, Any] = {n: v for n, v in settings.items() if not isinstance(v, float)}
         if self.objective.reads_heads:
             fixed["student_heads"] = STUDENT_HEADS

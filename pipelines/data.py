@@ -6,9 +6,8 @@ import hashlib
 import itertools
 import json
 import math
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,33 +16,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from distiller.pipelines.builtin import (
-    HELD_OUT,
-    SPLITS,
-    fold,
-    missing,
-    read_builtin,
-    read_files,
-    read_hub,
-)
-from distiller.spaces.datasets import DatasetConfig, TaskKind
+from distiller.pipelines import cells
+from distiller.pipelines.builtin import HELD_OUT, SPLITS, fold, read_builtin, read_files, read_hub
+from distiller.pipelines.entities import OUTSIDE
+from distiller.pipelines.task import Task
+from distiller.spaces.datasets import DatasetConfig
 from distiller.spaces.errors import InputError
 
-
-@dataclass(frozen=True)
-class Task:
-    """What is predicted: class names by index (none for regression), columns of output."""
-
-    kind: TaskKind
-    labels: tuple[str, ...]
-    metric: str
-    outputs: int
-    pair: bool
+__all__ = ["Dataset", "Split", "Task", "draw", "load_dataset", "nested_draw"]
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Texts [N], second texts [N] of pairs, labels [N]: int64 classes, float32 scores, None if unlabelled."""
+    """Texts [N], second texts [N] of pairs, labels [N], None if unlabelled.
+
+    Labels are int64 classes, float32 scores, [N, C] float32 of 0 and 1, or tuples: of answers (text, first
+    character) for a question (the first text) on a context (the second), of tag indices for the words of a
+    text, which single spaces part.
+    """
 
     text_a: list[str]
     text_b: list[str] | None
@@ -52,11 +42,17 @@ class Split:
     def __len__(self) -> int:
         return len(self.text_a)
 
+    def groups(self, task: Task) -> list[str]:
+        """Per row, what may not lie on two sides of a split: its text, for questions their context."""
+        return self.text_keys() if task.kind != "qa" else [fold(context) for context in self.text_b or []]
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over texts and labels, the same in every process."""
         digest = hashlib.sha256(json.dumps([self.text_a, self.text_b]).encode())
-        if self.labels is not None:
+        if self.labels is not None and self.labels.dtype == object:
+            digest.update(json.dumps(self.labels.tolist()).encode())
+        elif self.labels is not None:
             digest.update(self.labels.astype(self.labels.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
 
@@ -65,6 +61,11 @@ class Split:
         second = None if self.text_b is None else [self.text_b[i] for i in rows]
         labels = None if self.labels is None else self.labels[list(rows)]
         return Split([self.text_a[i] for i in rows], second, labels)
+
+    def followed_by(self, other: Split) -> Split:
+        """The texts of both, without labels."""
+        second = None if self.text_b is None else [*self.text_b, *(other.text_b or [])]
+        return Split([*self.text_a, *other.text_a], second, None)
 
     def text_keys(self) -> list[str]:
         """Per row, what makes two rows the same text."""
@@ -99,29 +100,30 @@ def load_dataset(name: str, config: DatasetConfig, base: Path) -> Dataset:
         sources = read_files(config, base, place)
     texts: dict[str, list[list[str]]] = {}
     targets: dict[str, list[Any]] = {}
-    known: set[Any] | None = None
+    known: set[str] | None = None
     for split, tables in sources.items():  # train comes first
-        texts[split] = [
-            [t for at, table in tables for t in _texts(table[c], c, at)] for c in config.text_columns
-        ]
+        texts[split] = [[] for _ in config.text_columns]
+        targets[split] = []
+        for at, table in tables:
+            sides = cells.texts(config, table, at)
+            for side, more in zip(texts[split], sides, strict=True):
+                side += more
+            if split != "unlabeled":
+                targets[split] += cells.targets(config, table, sides, at, known)
         if not texts[split][0]:
             raise InputError(f"{place}.{split}: has no rows; add some or remove the split")
-        if split != "unlabeled":
-            column = config.target_column
-            targets[split] = [
-                t for at, table in tables for t in _targets(table[column], column, kind, at, known)
-            ]
-            known = set(targets["train"]) if kind == "classification" else None
-    if kind == "classification":
-        classes = classes or tuple(sorted(set(targets["train"]), key=_class_order(targets["train"])))
-    task = Task(kind, classes, config.headline, len(classes) or 1, len(config.text_columns) == 2)
-    index = {label: i for i, label in enumerate(task.labels)}
-    splits = {
-        split: Split(sides[0], sides[1] if task.pair else None, _encode(targets.get(split), index, kind))
-        for split, sides in texts.items()
-    }
-    for split in targets:
-        _check_varied(splits[split], task, f"{place}.{split}")
+        if split == "train":
+            named = cells.label_names(config, targets["train"])
+            classes = classes or named
+            known = set(named) or None
+    outputs = 2 if kind == "qa" else len(classes) or 1
+    task = Task(kind, classes, config.headline, outputs, len(config.text_columns) == 2)
+    splits = {}
+    for split, sides in texts.items():
+        labels = None if split == "unlabeled" else cells.encoded(targets[split], classes, kind)
+        splits[split] = Split(sides[0], sides[1] if task.pair else None, labels)
+        if labels is not None:
+            _check_varied(splits[split], task, f"{place}.{split}")
     if task.metric == "binary_f1" and task.outputs != 2:
         raise InputError(f"{place}.metric: binary_f1 needs 2 classes, not {task.outputs}; use macro_f1")
     splits = _arrange(splits, task, config, groups, place, notes)
@@ -132,73 +134,22 @@ def load_dataset(name: str, config: DatasetConfig, base: Path) -> Dataset:
     return Dataset(name, task, splits, fingerprint, tuple(notes))
 
 
-def _texts(values: list[Any], column: str, at: str) -> list[str]:
-    for row, value in enumerate(values, 1):
-        cell = f"{at} row {row}, column {column!r}"
-        if missing(value):
-            raise InputError(f"{cell}: the text is empty; fill it in or remove the row")
-        if not isinstance(value, str):
-            raise InputError(f"{cell}: {type(value).__name__} instead of text; name a text column")
-    return values
-
-
-def _targets(values: list[Any], column: str, kind: TaskKind, at: str, known: set[Any] | None) -> list[Any]:
-    read = _class_name if kind == "classification" else _score
-    targets = []
-    for row, value in enumerate(values, 1):
-        cell = f"{at} row {row}, column {column!r}"
-        if missing(value):
-            remedy = "fill it in, remove the row, or move it to unlabeled"
-            raise InputError(f"{cell}: the {'label' if read is _class_name else 'score'} is empty; {remedy}")
-        targets.append(read(value, cell))
-        if known is not None and targets[-1] not in known:
-            few = ", ".join(sorted(known)[:12])
-            raise InputError(f"{cell}: label {value!r} is not in train ({few}); mend it or add train rows")
-    return targets
-
-
-def _class_name(value: Any, cell: str) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, str | int):
-        raise InputError(
-            f"{cell}: label {value!r} is not a class; name its column as `score:` for regression"
-        )
-    return str(value).strip()
-
-
-def _score(value: Any, cell: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        remedy = "mend it, or use `label:` for classes"
-        raise InputError(f"{cell}: score {value!r} is not a number; {remedy}") from None
-    if not abs(number) <= float(np.finfo(np.float32).max):
-        raise InputError(f"{cell}: score {value!r} is not a finite float32; mend it or remove the row")
-    return number
-
-
-def _class_order(names: list[str]) -> Callable[[str], tuple[float, str]]:
-    """Whole numbers by value, names by alphabet."""
-    whole = all(re.fullmatch(r"-?\d{1,15}", name) for name in set(names))
-    return lambda name: (int(name) if whole else 0, name)
-
-
-def _encode(targets: list[Any] | None, index: dict[str, int], kind: TaskKind) -> npt.NDArray[Any] | None:
-    if targets is None:
-        return None
-    if kind == "regression":
-        return np.array(targets, np.float32)
-    return np.array([index[label] for label in targets], np.int64)
-
-
 def _check_varied(split: Split, task: Task, at: str) -> None:
     if len(split) == 0:
         raise InputError(f"{at}: no rows are left; give more rows, or hold out and subsample fewer")
-    assert split.labels is not None
-    if (split.labels == split.labels[0]).all():
-        one = task.labels[split.labels[0]] if task.labels else split.labels[0]
+    labels = split.labels
+    assert labels is not None
+    what = ""
+    if task.kind == "token_classification":
+        if not any(task.labels[tag] != OUTSIDE for tags in labels for tag in tags):
+            what = "all words have tag O"
+    elif task.kind == "multi_label":
+        if (labels == labels[0]).all():
+            what = "all rows have the same labels"
+    elif task.kind != "qa" and (labels == labels[0]).all():
+        one = task.labels[labels[0]] if task.labels else labels[0]
         what = f"all rows have class {one!r}" if task.labels else f"all scores are {one}"
+    if what:
         raise InputError(f"{at}: {what} ({len(split)} rows); give rows that differ, or name another column")
 
 
@@ -212,7 +163,7 @@ def _arrange(
 ) -> dict[str, Split]:
     """All four splits: hold out what is missing, remove leaks, draw the labelled rows."""
     size = len(splits["train"])
-    groups = groups or splits["train"].text_keys()
+    groups = groups or splits["train"].groups(task)
     default = HELD_OUT if config.builtin else min(max(2, round(0.1 * size)), 5000)
     for split in ("test", "validation"):
         rows: int | None = getattr(config, f"{split}_rows")
@@ -221,7 +172,7 @@ def _arrange(
                 raise InputError(f"{place}.{split}_rows: the source has its own {split}; remove the key")
             continue
         train = splits["train"]
-        held = draw(groups, _strata(train, task), rows or default, False, f"{place}.{split}_rows")
+        held = draw(groups, _strata(train, task), rows or default, f"{place}.{split}_rows")
         kept = sorted(set(range(len(train))) - set(held))
         splits[split], splits["train"], groups = train.take(held), train.take(kept), [groups[i] for i in kept]
         notes.append(f"{split}: {len(held)} of {size} rows held out of train")
@@ -239,40 +190,72 @@ def _arrange(
         wanted, at = config.train_rows, f"{place}.train_rows"
         copies: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         unique = [f"{key}\x1f{next(copies[key])}" for key in train.text_keys()]  # rows, not groups, are drawn
-        chosen = draw(unique, _strata(train, task), wanted, True, at, config.data_seed)
+        chosen = nested_draw(unique, _strata(train, task), wanted, at, config.data_seed)
         rest = sorted(set(range(len(train))) - set(chosen))
         splits["train"] = train.take(chosen)
         if config.rest_as_unlabeled:
-            more, old = train.take(rest), splits["unlabeled"]
-            second = None if more.text_b is None else [*more.text_b, *(old.text_b or [])]
-            splits["unlabeled"] = Split([*more.text_a, *old.text_a], second, None)
+            splits["unlabeled"] = train.take(rest).followed_by(splits["unlabeled"])
         verb = "become unlabeled text" if config.rest_as_unlabeled else "stay unused"
         notes.append(f"train: {len(chosen)} labelled rows, {len(rest)} {verb}")
     return {split: splits[split] for split in SPLITS}
 
 
-def _strata(split: Split, task: Task) -> npt.NDArray[Any]:
-    return split.labels if task.labels and split.labels is not None else np.zeros(len(split), np.int64)
+def _strata(split: Split, task: Task) -> npt.NDArray[np.int64]:
+    """[N] the class of each row; the rarest of its labels or tags (-1 for none); 0 for numbers and spans."""
+    labels = split.labels
+    assert labels is not None
+    if not task.labels:
+        return np.zeros(len(split), np.int64)
+    if task.kind == "classification":
+        return labels
+    if task.kind == "multi_label":
+        rows = [np.flatnonzero(row).tolist() for row in labels]
+    else:
+        rows = [sorted({tag for tag in tags if task.labels[tag] != OUTSIDE}) for tags in labels]
+    counts = np.bincount([name for row in rows for name in row], minlength=len(task.labels))
+    return np.array([min(row, key=lambda name: (counts[name], name), default=-1) for row in rows], np.int64)
 
 
-def draw(
-    groups: list[str],
-    strata: npt.NDArray[Any],
-    wanted: int,
-    keep: bool,
-    place: str,
-    seed: int = 0,
+def _rank(place: str, seed: int, group: str) -> bytes:
+    """What rows are drawn by: a hash stands in for a shuffle, so that neither order nor numpy matters."""
+    return hashlib.sha256(json.dumps([place.rpartition(".")[2], seed, group]).encode()).digest()
+
+
+def nested_draw(
+    rows: list[str], strata: npt.NDArray[np.int64], wanted: int, place: str, seed: int
 ) -> list[int]:
-    """Sorted indices of `wanted` rows, groups whole, classes in proportion: those with the smallest sha256.
+    """Sorted indices of `wanted` rows, strata in proportion; a smaller draw is part of every larger one.
 
-    A hash of (seed, group) stands in for a shuffle: neither row order nor numpy's version matters.
-    A class is never used up by a hold-out (`keep` False), never left out of a kept draw (`keep` True).
-    A whole group that no longer fits is passed over, so a draw of large groups may fall short of `wanted`.
+    Rows stand in the order in which Webster's method (Sainte-Laguë) gives seats to strata, the first seat of
+    each stratum before all second ones; a draw is the beginning of that order. Inside a stratum the rows
+    with the smallest sha256 of (seed, row) come first.
+    """
+    least = len(np.unique(strata))
+    if not least <= wanted <= len(rows):
+        raise InputError(
+            f"{place}: {wanted} of {len(rows)} rows asked; "
+            f"ask {least} to {len(rows)}, or give more train rows"
+        )
+    sizes = dict(zip(*(part.tolist() for part in np.unique(strata, return_counts=True)), strict=True))
+    drawn: defaultdict[int, Iterator[int]] = defaultdict(itertools.count)
+    turns = []
+    for i in sorted(range(len(rows)), key=lambda i: _rank(place, seed, rows[i])):
+        stratum = int(strata[i])
+        seat = next(drawn[stratum])
+        turns.append(((2 * seat + 1) / sizes[stratum] if seat else 0.0, stratum, i))
+    return sorted(i for *_, i in sorted(turns)[:wanted])
+
+
+def draw(groups: list[str], strata: npt.NDArray[np.int64], wanted: int, place: str) -> list[int]:
+    """Sorted indices of `wanted` rows to hold out, groups whole, strata in proportion.
+
+    Those with the smallest sha256 of their group are taken. A stratum is never used up. A whole group that no
+    longer fits is passed over, so a draw of large groups may fall short of `wanted`.
     """
     counts = {int(c): int(n) for c, n in zip(*np.unique(strata, return_counts=True), strict=True)}
-    high = {c: n if keep else n - 1 for c, n in counts.items()}
+    high = {c: n - 1 for c, n in counts.items()}
     low = {c: min(1, high[c]) for c in counts}
-    if not keep and sum(low.values()) > wanted:
+    if sum(low.values()) > wanted:
         low = dict.fromkeys(counts, 0)
     if not sum(low.values()) <= wanted <= sum(high.values()):
         range_ = f"{sum(low.values())} to {sum(high.values())}"
@@ -288,12 +271,8 @@ def draw(
     members: dict[tuple[int, str], list[int]] = defaultdict(list)
     for i, group in enumerate(groups):
         members[int(strata[i]), group].append(i)
-
-    def rank(item: tuple[int, str]) -> bytes:
-        return hashlib.sha256(json.dumps([place.rpartition(".")[2], seed, item[1]]).encode()).digest()
-
     chosen: list[int] = []
-    for item in sorted(members, key=rank):
+    for item in sorted(members, key=lambda item: _rank(place, 0, item[1])):
         if len(members[item]) <= quota[item[0]]:
             quota[item[0]] -= len(members[item])
             chosen += members[item]

@@ -114,7 +114,9 @@ def _mappings(node: Node) -> Iterator[tuple[Mapping[str, Any], tuple[State, ...]
         branch = group.children.get("mapping")
         if isinstance(branch, Branch):
             prior = group.children.get("representation")
-            searched = prior is not None and not isinstance(prior, (Branch, Group))
-            reads = _reads(objective, [str(v) for v in values_of(prior)] if searched else ["cls"])
+            offered = ["cls"]
+            if prior is not None and not isinstance(prior, (Branch, Group)):
+                offered = [str(value) for value in values_of(prior)]
+            reads = _reads(objective, offered)
             for mapping in answers(branch, 1):
                 yield mapping, reads

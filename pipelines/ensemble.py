@@ -2,9 +2,9 @@
 
 At every temperature T, softmax(mean_k z_k / T) is the normalised geometric mean of softmax(z_k / T) over the
 teachers k, which Hinton et al. 2015 (arXiv 1503.02531, section 1) name beside the arithmetic mean. It is
-chosen as it needs no temperature: one array serves every prediction loss, those on logits too. You et al. 2017
-(KDD, "Learning from multiple teacher networks") average softened probabilities instead. Hidden states are
-those of the teacher that leads, the first by name, since layers and widths of teachers are no kin.
+chosen as it needs no temperature: one array serves every prediction loss, those on logits too. You et al.
+2017 (KDD, "Learning from multiple teacher networks") average softened probabilities instead. Hidden states
+are those of the teacher that leads, the first by name, since layers and widths of teachers are no kin.
 """
 
 from __future__ import annotations

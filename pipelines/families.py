@@ -70,7 +70,7 @@ def sized_config(family: str, layers: int, width: int, teacher: PretrainedConfig
         **{name: getattr(teacher, name, None) for name in SPECIAL_IDS},
     )
     config.max_position_embeddings = reach(teacher) + _spent_positions(config)
-    return cast(PretrainedConfig, config)
+    return config
 
 
 def _proportions(family: str, width: int) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _resized(teacher: PretrainedConfig, layers: int, width: int) -> PretrainedCo
     inner = "hidden_dim" if teacher.model_type == "distilbert" else "intermediate_size"
 
     def scaled(size: int) -> int:
-        return max(1, round(width * size / teacher.hidden_size))
+        return max(1, round(width * size / int(teacher.hidden_size)))
 
     setattr(config, inner, scaled(getattr(teacher, inner)))
     config.hidden_size = width
@@ -142,7 +142,7 @@ def reach(config: PretrainedConfig) -> int:
 
 def _spent_positions(config: PretrainedConfig) -> int:
     """Positions that no token ever has."""
-    return config.pad_token_id + 1 if config.model_type in COUNTED_FROM_PADDING else 0
+    return int(config.pad_token_id) + 1 if config.model_type in COUNTED_FROM_PADDING else 0
 
 
 @lru_cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from distiller.pipelines.checkpoint import (
     check_length,
@@ -21,11 +21,16 @@ from distiller.pipelines.checkpoint import (
     load_tokenizer,
     predict,
 )
-from distiller.pipelines.data import Dataset, Task
-from distiller.pipelines.metrics import headline, score
+from distiller.pipelines.data import Dataset, Split
+from distiller.pipelines.encoding import encode
+from distiller.pipelines.heads import MODELS, logits_of, name_the_labels
+from distiller.pipelines.labels import NO_LABEL, LabelBatch
+from distiller.pipelines.metrics import headline, score_split
 from distiller.pipelines.optimizer import learning_rates
-from distiller.pipelines.student import fold_scale, name_the_labels, restrict_words, with_full_vocabulary
-from distiller.pipelines.tokens import Tokens, tokenize, training_batches
+from distiller.pipelines.pool import Pool, make_pool, row_labels, texts_of
+from distiller.pipelines.student import fold_scale, restrict_words, with_full_vocabulary
+from distiller.pipelines.task import Task
+from distiller.pipelines.tokens import Tokens, training_batches
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import FineTune
 
@@ -50,10 +55,12 @@ def fine_tune(
     max_length: int,
     device: torch.device,
     place: str,
+    overlap: int = 0,
 ) -> FineTuned:
     """A checkpoint trained on the dataset's labelled rows; the epoch with the best validation score is kept.
 
-    A regression learns standardised scores; the scale is folded into its last layer afterwards.
+    A regression learns standardised scores; the scale is folded into its last layer afterwards. Of a
+    context's windows (`overlap` is what two of them share) those that hold the answer are learned from.
     """
     task = dataset.task
     tokenizer = load_tokenizer(source, revision, place)
@@ -64,7 +71,7 @@ def fine_tune(
         model = cast(
             PreTrainedModel,
             from_pretrained(
-                AutoModelForSequenceClassification,
+                MODELS[task.kind],
                 source,
                 revision,
                 place,
@@ -77,20 +84,17 @@ def fine_tune(
         check_length(model, max_length, place)
         train, validation = dataset.splits["train"], dataset.splits["validation"]
         assert train.labels is not None
-        assert validation.labels is not None
-        rows = tokenize(tokenizer, train.text_a, train.text_b, max_length)
-        held_out = tokenize(tokenizer, validation.text_a, validation.text_b, max_length)
-        whole, table, vocabulary = restrict_words(model, tokenizer, [rows, held_out])
-        rows, held_out = rows.remapped(vocabulary.new_ids), held_out.remapped(vocabulary.new_ids)
-        pad_id = int(vocabulary.new_ids[tokenizer.pad_token_id])
+        scale = mean, deviation = score_scale(task, train.labels)
+        labels = row_labels(task, train.labels, scale)
+        pool = make_pool(texts_of(task, train), labels, task, tokenizer, max_length, overlap)
+        held_out = encode(tokenizer, validation, task, max_length, overlap)
+        whole, table, vocabulary = restrict_words(model, tokenizer, [pool.tokens, held_out])
+        new_ids = vocabulary.new_ids
+        pool = replace(pool, tokens=pool.tokens.remapped(new_ids))
+        pad_id = int(new_ids[tokenizer.pad_token_id])
         cast(torch.nn.Module, model).to(device)
-        mean, deviation = score_scale(task, train.labels)
-        labels = torch.from_numpy(
-            (train.labels - mean) / deviation if task.kind == "regression" else train.labels
-        )
         best_score, best_state = -np.inf, {}
-        scale = (mean, deviation)
-        epochs = _epochs(model, rows, labels, held_out, validation.labels, task, settings, pad_id, scale)
+        epochs = _epochs(model, pool, held_out.remapped(new_ids), validation, task, settings, pad_id, scale)
         try:
             for epoch_score in epochs:
                 if epoch_score > best_score:
@@ -109,10 +113,9 @@ def fine_tune(
 
 def _epochs(
     model: PreTrainedModel,
-    rows: Tokens,
-    labels: Tensor,
+    pool: Pool,
     held_out: Tokens,
-    held_out_labels: Any,
+    validation: Split,
     task: Task,
     settings: FineTune,
     pad_id: int,
@@ -120,36 +123,51 @@ def _epochs(
 ) -> Iterator[float]:
     """The validation score after each epoch."""
     device = model.device
-    size = min(settings.batch_size, len(rows))
-    per_epoch = max(1, len(rows) // size)
+    lengths = pool.tokens.lengths[: pool.labeled_rows]
+    size = min(settings.batch_size, len(lengths))
+    per_epoch = max(1, len(lengths) // size)
     steps = per_epoch * settings.epochs
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     precision = inference_dtype(device)
-    batches = training_batches(rows.lengths, size, settings.seed, window=min(50, per_epoch))
+    batches = training_batches(lengths, size, settings.seed, window=min(50, per_epoch))
     for step in range(steps):
         model.train()
         picked, _ = next(batches)
-        batch = rows.padded(picked, pad_id).to(device)
+        batch = pool.tokens.padded(picked, pad_id).to(device)
         (rate,) = learning_rates(step, steps, [settings.learning_rate], [settings.warmup], ["linear"])
         for group in optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
-            logits = forward(model, batch.ids, batch.types, batch.mask).logits.float()
-        wanted = labels[picked].to(device)
-        loss = (
-            F.mse_loss(logits.squeeze(-1), wanted.float())
-            if task.kind == "regression"
-            else F.cross_entropy(logits, wanted)
-        )
+            logits = logits_of(forward(model, batch.ids, batch.types, batch.mask)).float()
+        loss = label_loss(task, logits, pool.labels.of(picked, batch.ids.shape[1]).to(device))
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if (step + 1) % per_epoch == 0:
             outputs = predict(model, held_out, pad_id, precision=precision)
-            yield headline(task, score(task, outputs * scale[1] + scale[0], held_out_labels))
+            yield headline(task, score_split(task, validation, held_out, outputs * scale[1] + scale[0]))
+
+
+def label_loss(task: Task, logits: Tensor, labels: LabelBatch) -> Tensor:
+    """The loss that a teacher learns labels with, all rows labelled: a mean, in nats or squared units.
+
+    `logits` [B, C], or [B, T, C] token by token: for tags a mean over words; for spans over the first and the
+    last token, each among the tokens of the context alone, as they are read in the end.
+    """
+    if task.kind == "regression":
+        return F.mse_loss(logits.squeeze(-1), labels.values.float())
+    if task.kind == "multi_label":
+        return F.binary_cross_entropy_with_logits(logits, labels.values)
+    if task.kind == "token_classification":
+        total = F.cross_entropy(logits.flatten(0, 1), labels.values.flatten(), reduction="sum")
+        return total / (labels.values != NO_LABEL).sum().clamp_min(1)
+    if task.kind == "qa":
+        assert labels.read is not None
+        logits = logits.masked_fill(~labels.read[..., None], -torch.inf)
+    return F.cross_entropy(logits, labels.values)
 
 
 def score_scale(task: Task, labels: Any) -> tuple[float, float]:

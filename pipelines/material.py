@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -16,17 +16,22 @@ from torch import Tensor
 
 from distiller.pipelines.augment.sources import Sources
 from distiller.pipelines.cache import GIB, TeacherOutputs, cached_outputs
+from distiller.pipelines.carrying import edited_texts
 from distiller.pipelines.cost import StudentCost
 from distiller.pipelines.data import Dataset, Split, load_dataset
 from distiller.pipelines.demand import Demand
+from distiller.pipelines.encoding import encode
 from distiller.pipelines.ensemble import mean_logits
 from distiller.pipelines.fine_tuning import score_scale
-from distiller.pipelines.metrics import headline, majority_score, score
-from distiller.pipelines.pretrained import Origin, load_origin
+from distiller.pipelines.labels import Labels
+from distiller.pipelines.metrics import headline, majority_score, score_split
+from distiller.pipelines.origin import Origin
+from distiller.pipelines.pool import Pool, Texts, make_pool, row_labels, texts_of
+from distiller.pipelines.pretrained import load_origin
 from distiller.pipelines.student import embedding_width, word_table
 from distiller.pipelines.teacher import Teacher, prepare_teacher
-from distiller.pipelines.tokens import Tokens, Vocabulary, tokenize
-from distiller.pipelines.views import ORIGINAL, View, materialise
+from distiller.pipelines.tokens import Tokens, Vocabulary
+from distiller.pipelines.views import ORIGINAL, View, edited_rows, materialise
 from distiller.spaces.config import MEAN
 from distiller.spaces.datasets import DatasetConfig
 from distiller.spaces.student import Pretrained, SvdEmbeddings, TeacherLayers
@@ -50,6 +55,7 @@ class Material:
         teacher_scores: the teacher's metrics on validation and test.
         majority_scores: those of the predictor that ignores the text.
         sources: what the methods of augmentation draw on.
+        overlap: tokens that two windows of a long context share.
     """
 
     dataset: Dataset
@@ -64,8 +70,11 @@ class Material:
     majority_scores: Mapping[str, dict[str, float]]
     held_out: Mapping[str, Tokens]
     sources: Sources
+    overlap: int = 0
     costs: dict[str, StudentCost] = field(default_factory=dict)
-    _views: dict[tuple[str, str, bool], Tokens] = field(default_factory=dict)
+    _texts: dict[str, Texts] = field(default_factory=dict)
+    _pools: dict[tuple[str, str, bool], Pool] = field(default_factory=dict)
+    _held_out: dict[tuple[str, str, bool], Tokens] = field(default_factory=dict)
     _outputs: dict[str, TeacherOutputs] = field(default_factory=dict)
     _tables: dict[int, Tensor] = field(default_factory=dict)
     _origins: dict[str, Origin] = field(default_factory=dict)
@@ -86,19 +95,9 @@ class Material:
         return torch.device(self.teacher.model.device)
 
     @property
-    def labels(self) -> npt.NDArray[np.generic]:
-        """[pool] the labels, standardised for a regression; 0 where a row has none."""
-        train = self.dataset.splits["train"].labels
-        assert train is not None
-        if self.dataset.task.kind == "regression":
-            train = ((train - self.scale[0]) / self.scale[1]).astype(np.float32)
-        unlabeled = len(self.dataset.splits["unlabeled"])
-        return np.concatenate([train, np.zeros(unlabeled, train.dtype)])
-
-    @property
     def labeled_rows(self) -> int:
         """How many rows of the pool have labels; they come first."""
-        return len(self.dataset.splits["train"])
+        return self.pool().labeled_rows
 
     def origin(self, choice: StudentChoice) -> Origin:
         """The model that a student's tokenizer and config are those of.
@@ -114,31 +113,55 @@ class Material:
             )
         return self._origins[choice.checkpoint]
 
-    def tokens(self, view: View = ORIGINAL, origin: Origin | None = None) -> Tokens:
-        """The pool in a view as an origin's tokenizer cuts it (the teacher's if none is given)."""
+    def pool(self, view: View = ORIGINAL, origin: Origin | None = None) -> Pool:
+        """The rows that students learn from, in a view, cut by an origin's tokenizer (else the teacher's)."""
         origin = origin or self.teacher.origin
-        return self._cut(view.key, origin, lambda: self._texts(view))
+        key = (view.key, origin.key, origin.gives_types)
+        if key not in self._pools:
+            task, train = self.dataset.task, self.dataset.splits["train"]
+            assert train.labels is not None
+            self._pools[key] = make_pool(
+                self.texts(view),
+                row_labels(task, train.labels, self.scale),
+                task,
+                origin.tokenizer,
+                self.max_length,
+                self.overlap,
+                None if view.round == 0 else self.pool(ORIGINAL, origin),
+            )
+        return self._pools[key]
+
+    def texts(self, view: View = ORIGINAL) -> Texts:
+        """The pool's texts in a view, with the labels that their words carry."""
+        if view.key not in self._texts:
+            task, splits = self.dataset.task, self.dataset.splits
+            texts = texts_of(task, splits["train"], splits["unlabeled"])
+            if task.tokenwise and view.round > 0:
+                self._texts[view.key] = edited_texts(
+                    texts, task, lambda rows, own, side: edited_rows(rows, view, side, self.sources, own)
+                )
+            else:
+                text_a, text_b = materialise(texts.split.text_a, texts.split.text_b, view, self.sources)
+                self._texts[view.key] = replace(texts, split=Split(text_a, text_b, None))
+        return self._texts[view.key]
+
+    def tokens(self, view: View = ORIGINAL, origin: Origin | None = None) -> Tokens:
+        """The token ids of `pool`."""
+        return self.pool(view, origin).tokens
+
+    def labels(self, view: View = ORIGINAL) -> Labels:
+        """The pool's hard labels in a view, standardised for a regression."""
+        return self.pool(view).labels
 
     def held_out_tokens(self, split: str, origin: Origin) -> Tokens:
         """Validation or test as an origin's tokenizer cuts it."""
         if origin.reads_like(self.teacher.origin):
             return self.held_out[split]
-        rows = self.dataset.splits[split]
-        return self._cut(f"held out {split}", origin, lambda: (rows.text_a, rows.text_b))
-
-    def _cut(
-        self, name: str, origin: Origin, texts: Callable[[], tuple[list[str], list[str] | None]]
-    ) -> Tokens:
-        key = (name, origin.key, origin.gives_types)
-        if key not in self._views:
-            self._views[key] = tokenize(origin.tokenizer, *texts(), self.max_length)
-        return self._views[key]
-
-    def _texts(self, view: View) -> tuple[list[str], list[str] | None]:
-        splits = [self.dataset.splits["train"], self.dataset.splits["unlabeled"]]
-        text_a = [text for split in splits for text in split.text_a]
-        text_b = [text for split in splits for text in split.text_b or []] or None
-        return materialise(text_a, text_b, view, self.sources)
+        key = (split, origin.key, origin.gives_types)
+        if key not in self._held_out:
+            rows, task = self.dataset.splits[split], self.dataset.task
+            self._held_out[key] = encode(origin.tokenizer, rows, task, self.max_length, self.overlap)
+        return self._held_out[key]
 
     def outputs(self, view: View = ORIGINAL) -> TeacherOutputs:
         """What the teacher says of the pool in a view: mean logits, hidden states of the first teacher.
@@ -186,10 +209,9 @@ class Material:
         return word_table(choice, table, width, deviation, seed)
 
     def scored(self, split: str, outputs: npt.NDArray[np.floating]) -> dict[str, float]:
-        """All metrics of standardised outputs [N, C] on validation or test."""
-        labels = self.dataset.splits[split].labels
-        assert labels is not None
-        return score(self.dataset.task, outputs * self.scale[1] + self.scale[0], labels)
+        """All metrics of standardised outputs [N, C] (or [total, C]) on validation or test."""
+        outputs = outputs * self.scale[1] + self.scale[0]
+        return score_split(self.dataset.task, self.dataset.splits[split], self.held_out[split], outputs)
 
     def headline(self, metrics: Mapping[str, float]) -> float:
         """The task's own metric: higher is better."""
@@ -212,9 +234,9 @@ def prepare_material(
     """
     cache = Path(cache_config.path).expanduser()
     dataset = load_dataset(name, dataset_config, base)
-    length = dataset_config.max_length
+    length, overlap = dataset_config.max_length, dataset_config.overlap
     ready = {
-        each: prepare_teacher(each, teachers[each], dataset, cache, base, length, device)
+        each: prepare_teacher(each, teachers[each], dataset, cache, base, length, device, overlap)
         for each in dict.fromkeys(teacher_names)
     }
     team = tuple(ready[each] for each in sorted(teacher_names))
@@ -225,12 +247,12 @@ def prepare_material(
     for split in ("validation", "test"):
         rows: Split = dataset.splits[split]
         assert rows.labels is not None
-        read = {each: tokenize(ready[each].tokenizer, rows.text_a, rows.text_b, length) for each in ready}
+        read = {each: encode(ready[each].tokenizer, rows, task, length, overlap) for each in ready}
         held_out[split] = read[teacher.name]
         said = mean_logits(
             [cached_outputs(t, read[t.name], Demand(), cache, math.inf, split).logits for t in team]
         )
-        teacher_scores[split] = score(task, said.numpy(), rows.labels)
+        teacher_scores[split] = score_split(task, rows, held_out[split], said.numpy())
         majority_scores[split] = majority_score(task, labels, rows.labels)
     words: torch.nn.Module = teacher.model.get_input_embeddings()
     everything = Demand.grid(range(1, teacher.layers + 1), ("cls", "mean", "tokens"))
@@ -254,4 +276,5 @@ def prepare_material(
             base=base,
             device=device,
         ),
+        overlap=overlap,
     )

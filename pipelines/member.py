@@ -62,7 +62,7 @@ def check_tokenizers(config: PipelineConfig, material: Material) -> None:
         whose = f"the student {name!r} has another tokenizer than its teacher"
         for slot, term in enumerate(config.intermediate, 1):
             if isinstance(term, Term) and term.tokenwise:
-                raise InputError(f"intermediate {slot}: {term.objective} compares tokens, and {whose}")  # type: ignore[attr-defined]
+                raise InputError(f"intermediate {slot}: {term.objective} compares tokens, and {whose}")
             if getattr(term, "representation", None) == "tokens":
                 raise InputError(f"intermediate {slot}: {whose}; take representation cls or mean")
     mixes = any(isinstance(choice, Mixup) for choice in config.augmentation)

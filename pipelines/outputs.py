@@ -14,12 +14,13 @@ A layout says how a task's outputs become rows of one decision each, which is wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.func import vmap
 
+from distiller.pipelines.labels import NO_LABEL
 from distiller.pipelines.prediction import (
     SOFT,
     SoftLoss,
@@ -28,13 +29,10 @@ from distiller.pipelines.prediction import (
     hard_l1,
     hard_mse,
 )
+from distiller.pipelines.task import Layout
 from distiller.spaces.choice import Parameter, parts
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.prediction import LabelsOnly, Prediction
-
-Layout = Literal["classes", "scores", "labels", "tokens", "spans"]
-NO_LABEL = -100
-"""What stands for a token's label where it has none."""
 
 OutputLoss = Callable[
     [Tensor, Tensor, Tensor, Tensor, Tensor | None, dict[str, Tensor]], tuple[Tensor, Tensor]

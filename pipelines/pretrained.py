@@ -8,10 +8,11 @@ from typing import cast
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from distiller.pipelines.checkpoint import check_length, from_pretrained, load_tokenizer
 from distiller.pipelines.data import Task
+from distiller.pipelines.heads import MODELS
 from distiller.pipelines.origin import Origin
 from distiller.pipelines.places import located
 from distiller.pipelines.student import give_words, output_layer, student_config
@@ -35,7 +36,7 @@ def load_origin(choice: Pretrained, base: Path, task: Task, max_length: int) -> 
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
     model, found = from_pretrained(
-        AutoModelForSequenceClassification,
+        MODELS[task.kind],
         source,
         None,
         PLACE,
@@ -67,7 +68,7 @@ def build_pretrained(origin: Origin, vocabulary: Vocabulary | None, seed: int) -
     Matrices are N(0, `initializer_range`), biases 0 and scales 1. The output layer is always new: the
     checkpoint's own is of other classes, or of the same in another order.
     """
-    model = cast(PreTrainedModel, copy.deepcopy(origin.model))
+    model = copy.deepcopy(origin.model)
     generator = torch.Generator().manual_seed(seed)
     deviation = float(getattr(model.config, "initializer_range", 0.02))
     for name, parameter in model.named_parameters():

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -44,11 +43,14 @@ def attention_projections(model: PreTrainedModel) -> list[tuple[nn.Module, ...]]
 
 
 @contextmanager
-def recorded(model: PreTrainedModel) -> Iterator[dict[str, list[Tensor]]]:
+def recorded(model: PreTrainedModel, wanted: bool = True) -> Iterator[dict[str, list[Tensor]]]:
     """While the block runs, each layer's queries, keys and values [B, T, heads * d], before any rotation.
 
-    Filled by every forward of the model, in the order of its layers.
+    Filled by every forward of the model, in the order of its layers; empty where they are not `wanted`.
     """
+    if not wanted:
+        yield {}
+        return
     states: dict[str, list[Tensor]] = {name: [] for name in ATTENTION_STATES}
     places = attention_projections(model)
     # ALBERT runs one module as several layers. Elsewhere only a module's first call is its layer's: DeBERTa
@@ -85,5 +87,5 @@ def attention_heads(model: PreTrainedModel) -> int:
 def attention_width(model: PreTrainedModel) -> int:
     """The width of a layer's queries: heads times their size, as the layers themselves have it."""
     layers = attention_projections(model)[0]
-    width = int(torch.as_tensor(layers[0].weight.shape[0]))  # type: ignore[arg-type]
+    width = cast(Tensor, layers[0].weight).shape[0]
     return width // 3 if len(layers) == 1 else width

@@ -14,8 +14,10 @@ from transformers import PreTrainedModel
 
 from distiller.pipelines.checkpoint import longest_input
 from distiller.pipelines.families import tells_segments
+from distiller.pipelines.heads import MODELS, PIPELINE_TAGS
 from distiller.pipelines.material import Material
 from distiller.pipelines.student import fold_scale
+from distiller.pipelines.task import described
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 
@@ -39,7 +41,7 @@ def save_student(
     folder: Path,
     scores: Mapping[str, Any],
 ) -> None:
-    """Write `folder` so that `AutoModelForSequenceClassification` loads it with no code of ours.
+    """Write `folder` so that `transformers` loads it, with its head, with no code of ours.
 
     A regression's last layer absorbs the scale, so that the student predicts scores in the task's unit.
     """
@@ -63,13 +65,13 @@ def model_card(
     task = material.dataset.task
     front = {
         "library_name": "transformers",
-        "pipeline_tag": "text-classification",
+        "pipeline_tag": PIPELINE_TAGS[task.kind],
         "tags": ["knowledge-distillation", "distiller"],
     }
     rows = [f"| {name} | {_shown(value)} |" for name, value in scores.items()]
     recipe = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     parameters = sum(p.numel() for p in model.parameters())
-    kind = f"classification into {len(task.labels)} classes" if task.labels else "regression"
+    kind, auto = described(task), MODELS[task.kind].__name__
     return "\n".join(
         [
             "---",
@@ -78,7 +80,7 @@ def model_card(
             "",
             f"# Student for {material.dataset.name}",
             "",
-            f"{kind.capitalize()}, {parameters:,} parameters, distilled from {material.teacher_name} "
+            f"{kind[0].upper()}{kind[1:]}, {parameters:,} parameters, distilled from {material.teacher_name} "
             f"({material.teacher.layers} layers) with Distiller {version('kd-distiller')}.",
             "",
             f"| {task.metric} | score |",
@@ -86,8 +88,8 @@ def model_card(
             *rows,
             "",
             "```python",
-            "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
-            'model = AutoModelForSequenceClassification.from_pretrained("PATH")',
+            f"from transformers import {auto}, AutoTokenizer",
+            f'model = {auto}.from_pretrained("PATH")',
             'tokenizer = AutoTokenizer.from_pretrained("PATH")',
             "```",
             "",

@@ -16,6 +16,7 @@ from distiller.pipelines.cache import Targets, TeacherOutputs, live_targets
 from distiller.pipelines.checkpoint import inference_dtype
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.ensemble import mixture_targets
+from distiller.pipelines.labels import LabelBatch
 from distiller.pipelines.material import Material
 from distiller.pipelines.origin import Origin
 from distiller.pipelines.tokens import Batch, IntArray
@@ -31,11 +32,13 @@ class StreamBatch:
 
     Attributes:
         inputs: padded rows, ids of the students' whole vocabulary.
+        labels: the rows' hard labels.
         partner, share: for mixup, [B] the row that each is mixed with and its own share; else None.
         targets: what the teacher says; None where nothing asks for it.
     """
 
     inputs: Batch
+    labels: LabelBatch
     partner: Tensor | None
     share: Tensor | None
     targets: Targets | None
@@ -50,8 +53,9 @@ class StreamBatch:
         targets = self.targets
         if targets is not None:
             hidden = {k: F.pad(v, (0, 0, 0, more)) if v.dim() == 3 else v for k, v in targets.hidden.items()}
-            targets = Targets(targets.logits, hidden)
-        return StreamBatch(inputs, self.partner, self.share, targets)
+            logits = targets.logits
+            targets = Targets(logits if logits.dim() == 2 else F.pad(logits, (0, 0, 0, more)), hidden)
+        return StreamBatch(inputs, self.labels.lengthened(more), self.partner, self.share, targets)
 
     def to(self, device: torch.device) -> StreamBatch:
         """The batch on another device."""
@@ -63,7 +67,8 @@ class StreamBatch:
         if targets is not None:
             hidden = {k: v.to(device, non_blocking=True) for k, v in targets.hidden.items()}
             targets = Targets(targets.logits.to(device, non_blocking=True), hidden)
-        return StreamBatch(self.inputs.to(device), moved(self.partner), moved(self.share), targets)
+        inputs, labels = self.inputs.to(device), self.labels.to(device)
+        return StreamBatch(inputs, labels, moved(self.partner), moved(self.share), targets)
 
 
 class Stream:
@@ -84,6 +89,7 @@ class Stream:
         self.wanted = wanted
         self.origin = origin or material.teacher.origin
         self.tokens = [material.tokens(view, self.origin) for view in self.views]
+        self.labels = [material.labels(view) for view in self.views]
         self.outputs: list[TeacherOutputs] = (
             [material.outputs(view) for view in self.views] if wanted is not None else []
         )
@@ -101,6 +107,7 @@ class Stream:
         view = self.draws.views_in(rows, rounds)
         length = max(int(self.tokens[v].lengths[rows[view == v]].max()) for v in np.unique(view))
         inputs = self._inputs(rows, view, length, self.origin.pad_id)
+        labels = self._labels(rows, view, length)
         partner, share = self._mixing(len(rows), rng)
         mask = inputs.mask
         if partner is not None and share is not None:
@@ -109,7 +116,14 @@ class Stream:
         targets = self._targets(rows, view, inputs, length) if self.wanted is not None else None
         if targets is not None and partner is not None and share is not None:
             targets = self._with_mixtures(targets, inputs, mixed, partner, share)
-        return StreamBatch(mixed, partner, share, targets)
+        return StreamBatch(mixed, labels, partner, share, targets)
+
+    def _labels(self, rows: IntArray, view: IntArray, length: int) -> LabelBatch:
+        if not self.material.dataset.task.tokenwise:  # the same in all views
+            return self.labels[0].of(rows, length)
+        parts = [(v, np.flatnonzero(view == v)) for v in np.unique(view)]
+        order = torch.from_numpy(np.argsort(np.concatenate([at for _, at in parts])))
+        return LabelBatch.joined([self.labels[v].of(rows[at], length) for v, at in parts], order)
 
     def _inputs(self, rows: IntArray, view: IntArray, length: int, pad: int) -> Batch:
         if len(self.views) == 1:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
-from distiller.pipelines.data import Task
 from distiller.pipelines.families import (
     inputs_of,
     reads_neighbours,
@@ -24,7 +22,9 @@ from distiller.pipelines.families import (
     takes_types,
     word_states,
 )
+from distiller.pipelines.heads import MODELS, logits_of, name_the_labels
 from distiller.pipelines.recording import recorded
+from distiller.pipelines.task import Task
 from distiller.pipelines.tokens import Tokens, Vocabulary
 from distiller.spaces.errors import InputError
 from distiller.spaces.student import Pretrained, RandomStart, TeacherLayers
@@ -35,8 +35,9 @@ __all__ = ["takes_types"]
 
 def width_of(choice: StudentChoice, origin: PretrainedConfig) -> int:
     """The student's hidden width: its own, or that of its origin where it starts from whole layers."""
-    whole = isinstance(choice, (TeacherLayers, Pretrained))
-    return int(origin.hidden_size) if whole else choice.width
+    if isinstance(choice, (TeacherLayers, Pretrained)):
+        return int(origin.hidden_size)
+    return choice.width
 
 
 def layers_of(choice: StudentChoice, origin: PretrainedConfig) -> int:
@@ -82,17 +83,6 @@ def student_config(choice: StudentChoice, origin: PretrainedConfig, task: Task) 
 def embedding_width(choice: StudentChoice, origin: PretrainedConfig) -> int:
     """The width of a student's word table."""
     return table_width(getattr(choice, "family", "teacher"), width_of(choice, origin), origin)
-
-
-def name_the_labels(config: PretrainedConfig, task: Task) -> None:
-    """Write the task's outputs into a model's config."""
-    if task.kind == "regression":
-        config.num_labels = 1
-        config.problem_type = "regression"
-    else:
-        config.id2label = dict(enumerate(task.labels))
-        config.label2id = {label: i for i, label in enumerate(task.labels)}
-        config.problem_type = "single_label_classification"
 
 
 def word_table(
@@ -142,7 +132,9 @@ class Student(nn.Module):
         partner: Tensor | None = None,
         share: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, tuple[Tensor, ...]]]:
-        """Logits [B, C] and states: "hidden", the embeddings first, each [B, T, H]; see `recording`.
+        """Logits [B, C] or [B, T, C], and states, as `recording` has them.
+
+        "hidden" are the embeddings first, each [B, T, H].
 
         Args:
             ids, types, mask: [B, T]; the mask may be [B, 1, 1, T] too.
@@ -157,10 +149,10 @@ class Student(nn.Module):
             words = share * words + (1 - share) * words[partner]
         inputs: dict[str, Any] = inputs_of(self.model, ids, types, mask, words)
         inputs["attention_mask"] = mask.long() if mask.dim() == 2 else self._expanded(mask)
-        with recorded(self.model) if self.records else nullcontext({}) as attention:
+        with recorded(self.model, self.records) as attention:
             outputs = self.model(**inputs, output_hidden_states=True, return_dict=True)
         states = {name: tuple(layers) for name, layers in attention.items()}
-        return outputs.logits, {"hidden": tuple(outputs.hidden_states), **states}
+        return logits_of(outputs), {"hidden": tuple(outputs.hidden_states), **states}
 
     def _expanded(self, mask: Tensor) -> Tensor | dict[str, Tensor]:
         """What attention layers make of a mask themselves, which they take as it is: [B, 1, 1, T] bool."""
@@ -190,7 +182,7 @@ def build_model(
     config.vocab_size = (config.pad_token_id or 0) + 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        built = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+        built = MODELS[task.kind].from_config(config)
     model = cast(PreTrainedModel, built.float())
     if isinstance(choice, TeacherLayers):
         copy_layers(model, teacher, choice.selection)
@@ -216,7 +208,7 @@ def give_words(model: PreTrainedModel, table: Tensor, vocabulary: Vocabulary | N
 def untrained(choice: StudentChoice, origin: PretrainedConfig) -> PreTrainedModel:
     """A student of the right shape and nothing else, to measure; whatever the task, it has one output."""
     task = Task(kind="regression", labels=(), metric="pearson", outputs=1, pair=False)
-    built = AutoModelForSequenceClassification.from_config(student_config(choice, origin, task))  # type: ignore[no-untyped-call]
+    built = MODELS[task.kind].from_config(student_config(choice, origin, task))
     return cast(PreTrainedModel, built.float().eval())
 
 

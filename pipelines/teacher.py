@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from distiller.pipelines.checkpoint import (
     check_length,
@@ -23,6 +23,7 @@ from distiller.pipelines.checkpoint import (
 from distiller.pipelines.content import built_once, content_key
 from distiller.pipelines.data import Dataset, Task
 from distiller.pipelines.fine_tuning import fine_tune
+from distiller.pipelines.heads import MODELS
 from distiller.pipelines.origin import Origin
 from distiller.pipelines.places import located
 from distiller.spaces.errors import InputError
@@ -79,6 +80,7 @@ def prepare_teacher(
     base: Path,
     max_length: int,
     device: torch.device,
+    overlap: int = 0,
 ) -> Teacher:
     """The teacher named `name` for a dataset; fine-tuned on its labelled rows once per node where asked.
 
@@ -99,10 +101,12 @@ def prepare_teacher(
         fine_tune=settings.model_dump(),
         max_length=max_length,
         revision=2,
+        **({"overlap": overlap} if dataset.task.kind == "qa" else {}),
     )
 
     def build(folder: Path) -> None:
-        fine_tune(source, config.revision, dataset, settings, max_length, device, place).save(folder)
+        tuned = fine_tune(source, config.revision, dataset, settings, max_length, device, place, overlap)
+        tuned.save(folder)
 
     folder = built_once(cache / "teachers" / key, build)
     return _load(name, str(folder), None, dataset.task, device, place, max_length)
@@ -119,14 +123,25 @@ def _load(
 ) -> Teacher:
     config = from_pretrained(AutoConfig, source, revision, place)
     if config.num_labels != task.outputs:
-        wanted = f"{task.outputs} labels" if task.kind == "classification" else "1 output (a regression)"
+        wanted = f"{task.outputs} labels" if task.labels else "1 output (a regression)"
         raise InputError(
             f"{place}: the teacher has {config.num_labels} labels, the dataset needs {wanted}; "
             "name another teacher or set fine_tune: true"
         )
-    model = from_pretrained(
-        AutoModelForSequenceClassification, source, revision, place, use_safetensors=True, dtype=torch.float32
+    model, loading = from_pretrained(
+        MODELS[task.kind],
+        source,
+        revision,
+        place,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
     )
+    if loading["missing_keys"]:
+        raise InputError(
+            f"{place}: the teacher has no head for {task.kind} ({sorted(loading['missing_keys'])[0]} is not "
+            "there); name another teacher or set fine_tune: true"
+        )
     check_length(model, max_length, place)
     model = model.to(device).eval().requires_grad_(False)
     tokenizer = load_tokenizer(source, revision, place)
@@ -142,8 +157,8 @@ def label_order(config: Any, task: Task, place: str) -> Tensor:
     Raises:
         InputError: the teacher's names are of other classes.
     """
-    if task.kind == "regression":
-        return torch.zeros(1, dtype=torch.int64)
+    if not task.labels:
+        return torch.arange(task.outputs)
     named = {str(label).casefold(): int(i) for i, label in config.id2label.items()}
     if all(name.startswith("label_") for name in named) or all(label.isdigit() for label in task.labels):
         return torch.arange(task.outputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,17 @@ class Tokens:
         ids: [total] int64.
         types: [total] int64, the segment of each token (0 in single texts).
         offsets: [N + 1] int64.
+        sources: [N] int64, the text that each row was cut from; None where every text is one row.
+        units: [total, 2] int64, what each token stands for in its text, [first, end): the characters of a
+            context, the word that it speaks for; -1 where a task does not read its outputs. None where
+            outputs are of whole rows.
     """
 
     ids: Tensor
     types: Tensor
     offsets: IntArray
+    sources: IntArray | None = None
+    units: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -39,7 +45,20 @@ class Tokens:
 
     def remapped(self, new_ids: Tensor) -> Tokens:
         """The same rows with id i replaced by new_ids[i]."""
-        return Tokens(new_ids[self.ids], self.types, self.offsets)
+        return replace(self, ids=new_ids[self.ids])
+
+    def take(self, rows: IntArray) -> Tokens:
+        """These rows, in this order."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        places = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Tokens(
+            self.ids[places],
+            self.types[places],
+            offsets,
+            None if self.sources is None else self.sources[rows],
+            None if self.units is None else self.units[places],
+        )
 
     def padded(self, rows: IntArray, pad_id: int, length: int | None = None) -> Batch:
         """The given rows as rectangles, padded at the right to the longest of them (or to `length`)."""
@@ -47,6 +66,14 @@ class Tokens:
         ids = torch.where(mask, self.ids[position], pad_id)
         types = torch.where(mask, self.types[position], 0)
         return Batch(ids, types, mask)
+
+    def write(self, outputs: npt.NDArray[Any], rows: IntArray, logits: Tensor) -> None:
+        """Put a batch's logits, [B, C] or [B, T, C], where they belong in [..., N, C] or [..., total, C]."""
+        if self.units is None:
+            outputs[..., rows, :] = logits.numpy()
+        else:
+            position, mask = self.positions(rows, logits.shape[-2])
+            outputs[..., position[mask].numpy(), :] = logits[..., mask, :].numpy()
 
     def positions(self, rows: IntArray, length: int | None = None) -> tuple[Tensor, Tensor]:
         """[B, T] index of each token in `ids`, and [B, T] bool: whether it is one (else the index is 0)."""

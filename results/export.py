@@ -137,7 +137,7 @@ def _write(
 ) -> Exported:
     row = entry.rows[0]
     used = {teacher.checkpoint for teacher in entry.config.teacher}
-    written = {"cache": sweep.cache} if "cache" in sweep.model_fields_set else {}
+    written = {name: getattr(sweep, name) for name in ("cache", "parts") if name in sweep.model_fields_set}
     recipe = Recipe(
         name=board.dataset,
         dataset=sweep.datasets[board.dataset],

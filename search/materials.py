@@ -13,11 +13,14 @@ import torch
 
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.material import Material, prepare_material
+from distiller.pipelines.own import adopt_own_parts
 from distiller.pipelines.student import layers_of
 from distiller.search.assignment import Launch
 from distiller.search.plan import planned_space, pretrained_of
 from distiller.search.tokenizers import tokenizers_of
-from distiller.spaces.config import MEAN
+from distiller.spaces.config import MEAN, PipelineConfig
+from distiller.spaces.own import load_parts
+from distiller.spaces.presets import PRESETS
 from distiller.spaces.removal import values_at
 from distiller.spaces.space import Space
 from distiller.spaces.student import Pretrained
@@ -70,6 +73,8 @@ def material_for(launch: Launch, dataset: str, teacher: str) -> Material:
     key = (launch.sweep.name, dataset, teacher)
     if key not in _materials:
         sweep, base = launch.sweep, Path(launch.base)
+        load_parts(sweep.parts, base)
+        adopt_own_parts()
         material = prepare_material(
             dataset,
             sweep.datasets[dataset],
@@ -80,7 +85,12 @@ def material_for(launch: Launch, dataset: str, teacher: str) -> Material:
             worker_device(),
         )
         space, _ = planned_space(sweep, dataset, tokenizers=tokenizers_of(sweep, dataset, base))
-        material.demand = Demand.of_space(space, depths_of(space, material), material.teacher.layers)
+        depths, layers = depths_of(space, material), material.teacher.layers
+        material.demand = Demand.of_space(space, depths, layers)
+        for name in sweep.search.warm_start:
+            preset = PRESETS[name].applied(PipelineConfig(), material.dataset.task.kind)
+            for depth in depths:
+                material.demand |= Demand.of_config(preset, depth, layers)
         _materials[key] = material
         while len(_materials) > WARM:
             _materials.popitem(last=False)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from distiller.results.store import Store
 from distiller.spaces.choice import Union
 from distiller.spaces.config import MEAN, STAGES
+from distiller.spaces.datasets import TaskKind
 from distiller.spaces.errors import InputError
 from distiller.spaces.intermediate import Term
 from distiller.spaces.priors import OneOf
@@ -18,8 +20,17 @@ from distiller.spaces.removal import values_at, without
 from distiller.spaces.space import Branch, Group, Space
 from distiller.spaces.sweep import CacheConfig, SweepConfig
 
-NEEDS_CLASSES = ("kl", "ce")
-"""Prediction losses on class probabilities: a regression has none."""
+NEEDS_CLASSES = ("ce", "kl", "reverse_kl", "js", "dkd", "dist")
+NO_CLASSES = "a regression has no class probabilities"
+WORD_BY_WORD = ("mixup", "back_translation")
+IMPOSSIBLE: Mapping[TaskKind, Mapping[str, tuple[tuple[str, ...], str, str]]] = types.MappingProxyType(
+    {
+        "regression": {"prediction": (NEEDS_CLASSES, NO_CLASSES, "mse or l1")},
+        "qa": {"augmentation": (WORD_BY_WORD, "it would lose the words of the answer", "none")},
+        "token_classification": {"augmentation": (WORD_BY_WORD, "its words would have no tags", "none")},
+    }
+)
+"""By task and stage: the choices that mean nothing there, why, and what does."""
 _OBJECTIVES = STAGES["intermediate"].part
 assert isinstance(_OBJECTIVES, Union)
 TOKENWISE = tuple(name for name, c in _OBJECTIVES.choices.items() if issubclass(c, Term) and c.tokenwise)
@@ -85,20 +96,19 @@ def planned_space(
         InputError: nothing would be left of a stage.
     """
     space, removed = _readable(sweep, dataset, tokenizers)
-    prediction = space.stages["prediction"][0]
-    assert isinstance(prediction, Branch)
-    if sweep.datasets[dataset].kind == "regression":
-        for loss in NEEDS_CLASSES:
-            if loss in prediction.choices:
-                try:
-                    space = space.without("prediction", loss)
-                except InputError:
-                    raise InputError(
-                        f"space.prediction: {dataset} is a regression, where kl and ce mean nothing; add mse"
-                    ) from None
-                removed.append(
-                    f"{dataset}: prediction {loss} left out (a regression has no class probabilities)"
-                )
+    kind = sweep.datasets[dataset].kind
+    for stage, (choices, reason, instead) in IMPOSSIBLE.get(kind, {}).items():
+        for choice in choices:
+            if not any(choice in node.choices for node in space.stages[stage] if isinstance(node, Branch)):
+                continue
+            try:
+                space = space.without(stage, choice)
+            except InputError:
+                raise InputError(
+                    f"space.{stage}: nothing is left for {dataset}, a {kind} "
+                    f"({choice}: {reason}); add {instead}"
+                ) from None
+            removed.append(f"{dataset}: {stage} {choice} left out ({reason})")
     if teacher_layers is not None:
         _check_student_layers(space, teacher_layers)
     return space, removed

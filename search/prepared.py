@@ -65,7 +65,7 @@ class Prepared:
 
 
 def check_inputs(sweep: SweepConfig, base: Path) -> None:
-    """Read every dataset, look for every teacher, pretrained student and what augmentation draws on.
+    """Read every dataset, look for every checkpoint and what augmentation draws on, here and now.
 
     Raises:
         InputError: what is wrong with one of them.

@@ -16,6 +16,7 @@ from distiller.pipelines.cohort import Member
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.distill import Cohort, StudentResult, distill
 from distiller.pipelines.material import prepare_material
+from distiller.pipelines.own import adopt_own_parts
 from distiller.pipelines.save import check_target, save_student
 from distiller.pipelines.student import layers_of
 from distiller.search.plan import cache_from
@@ -62,7 +63,8 @@ def train_recipe(path: Path, out: Path, seeds: int, first_seed: int, console: Co
         RuntimeError: a student failed.
     """
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    recipe = parse_recipe(read_text(path), str(path))
+    recipe = parse_recipe(read_text(path), str(path), path.resolve().parent)
+    adopt_own_parts()
     if out.is_dir() and any(out.iterdir()):  # it may hold a model that took days
         raise InputError(f"--out {out}: holds files already; name a new or empty folder")
     check_target(out)
@@ -84,10 +86,10 @@ def train_recipe(path: Path, out: Path, seeds: int, first_seed: int, console: Co
         device,
         Demand(),
     )
-    material.sources.place = "config.augmentation"
     student = recipe.config.student
     depth = layers_of(student, material.origin(student).config)
     material.demand = Demand.of_config(recipe.config, depth, material.teacher.layers)
+    material.sources.place = "config.augmentation"
     metric = material.dataset.task.metric
     results: list[StudentResult] = []
     for seed in range(first_seed, first_seed + seeds):

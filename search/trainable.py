@@ -24,7 +24,7 @@ class DistillerTrial(tune.Trainable):
         """Load the worker's code and turn to the first assignment."""
         from distiller.search.worker import TrialRunner
 
-        load_parts(self.launch.sweep.parts, Path(self.launch.base))
+        load_parts(self.launch.sweep.parts, Path(self.launch.base))  # before any config is read
         self.runner = TrialRunner(self.launch)
         self.runner.take(config)
 

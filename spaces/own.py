@@ -62,6 +62,9 @@ def register(model: type[Choice], place: str) -> None:
         parts(model)
     except TypeError as error:
         raise InputError(f"{place}: {model.__name__}.{error}") from None
+    if tag == "method" and not {"copies", "redraw"} <= parts(model).keys():
+        needed = "copies: Copies = 1 and redraw: Redraw = 0, of distiller.spaces.augmentation"
+        raise InputError(f"{place}: {model.__name__} makes no views; give it {needed}")
     name, stage = id_of(model), STAGES[STAGE_OF_TAG[tag]]
     assert isinstance(stage.part, Union)
     taken = stage.part.choices.get(name)
@@ -73,10 +76,16 @@ def register(model: type[Choice], place: str) -> None:
     _replace(STAGE_OF_TAG[tag], dataclasses.replace(stage, part=widened))
 
 
+def registered() -> bool:
+    """Whether there is any part beside the built-in ones."""
+    unions = [stage.part for stage in STAGES.values() if isinstance(stage.part, Union)]
+    return any(hasattr(model, "function") for union in unions for model in union.choices.values())
+
+
 def _replace(name: str, stage: Stage) -> None:
     STAGES[name] = stage
     assert isinstance(stage.part, Union)
-    union: Any = Annotated[reduce(or_, stage.part.choices.values()), Field(discriminator=stage.part.tag)]  # type: ignore[arg-type]
+    union: Any = Annotated[reduce(or_, stage.part.choices.values()), Field(discriminator=stage.part.tag)]
     annotation = tuple[union, ...] if stage.slots > 1 else union
     default = PipelineConfig.model_fields[name].default
     PipelineConfig.__pydantic_fields__[name] = FieldInfo.from_annotated_attribute(annotation, default)

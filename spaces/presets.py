@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from distiller.spaces.augmentation import (
     Augmentation,
+    BackTranslation,
     EmbeddingNeighbours,
     Mixup,
     NoAugmentation,
@@ -34,7 +35,7 @@ from distiller.spaces.intermediate import (
     Pkd,
 )
 from distiller.spaces.mapping import AttentionWeighted, Emd, Skip, Top
-from distiller.spaces.prediction import Kl, LabelsOnly, LogitMse, Prediction, SoftCrossEntropy
+from distiller.spaces.prediction import Kl, LabelsOnly, LogitL1, LogitMse, Prediction, SoftCrossEntropy
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,18 @@ class Preset:
     def applied(self, config: PipelineConfig, task_kind: str) -> PipelineConfig:
         """`config` with this preset's augmentation, intermediate and prediction stages.
 
-        A regression has no classes: where the recipe compares probabilities, scores stand in.
+        A regression has no classes: where the recipe compares probabilities, scores stand in. Spans and
+        tags belong to single words: a mixture of texts has none, and is left out.
         """
-        prediction = self.prediction
-        if task_kind == "regression" and not isinstance(prediction, (LabelsOnly, LogitMse)):
+        prediction, augmentation = self.prediction, self.augmentation
+        if task_kind == "regression" and not isinstance(prediction, (LabelsOnly, LogitMse, LogitL1)):
             prediction = LogitMse(hard_weight=prediction.hard_weight)
+        if task_kind in ("qa", "token_classification"):
+            kept = tuple(slot for slot in augmentation if not isinstance(slot, (Mixup, BackTranslation)))
+            augmentation = kept or (NoAugmentation(),)
         return config.model_copy(
             update={
-                "augmentation": self.augmentation,
+                "augmentation": augmentation,
                 "intermediate": self.intermediate,
                 "prediction": prediction,
             }

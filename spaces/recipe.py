@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -10,6 +11,7 @@ from distiller.spaces.config import PipelineConfig
 from distiller.spaces.datasets import DatasetConfig
 from distiller.spaces.files import parse_yaml, validated, write_yaml
 from distiller.spaces.narrowing import nearest
+from distiller.spaces.own import load_parts
 from distiller.spaces.sweep import Budget, CacheConfig, Name, TeacherConfig
 
 
@@ -25,6 +27,8 @@ class Recipe(BaseModel):
     """The folder that the dataset's and teachers' relative paths start from."""
     teachers: dict[Name, TeacherConfig] = Field(min_length=1)
     budget: Budget
+    parts: tuple[str, ...] = ()
+    """Modules of a user's own choices, as in the sweep."""
     config: PipelineConfig
     cache: CacheConfig = CacheConfig()
     scores: dict[str, Any] = {}
@@ -46,6 +50,13 @@ class Recipe(BaseModel):
         return self
 
 
-def parse_recipe(text: str, place: str) -> Recipe:
-    """The recipe in `text`; raises InputError naming what is wrong with it."""
-    return validated(Recipe, parse_yaml(text, place), place)
+def parse_recipe(text: str, place: str, folder: Path = Path()) -> Recipe:
+    """The recipe in `text`, its own parts registered; a relative `base` starts from `folder`.
+
+    Raises:
+        InputError: what is wrong with it.
+    """
+    written = parse_yaml(text, place)
+    if isinstance(written, dict) and isinstance(written.get("parts"), list):
+        load_parts([str(path) for path in written["parts"]], folder / str(written.get("base", ".")))
+    return validated(Recipe, written, place)

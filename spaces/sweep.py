@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from distiller.spaces.config import STAGES
-from distiller.spaces.datasets import DatasetConfig
+from distiller.spaces.datasets import DatasetConfig, one_dataset_a_size
 from distiller.spaces.errors import InputError
 from distiller.spaces.files import parse_yaml, read_text, validated
 from distiller.spaces.narrowing import nearest, parse_space
@@ -40,7 +40,7 @@ class FineTune(_Strict):
 
 
 class TeacherConfig(_Strict):
-    """A teacher checkpoint that `AutoModelForSequenceClassification` loads.
+    """A teacher checkpoint that `transformers` loads with a head for the dataset's task.
 
     `model` is a hub name, a local directory (relative to the YAML file), or `package:NAME/inside` for a
     directory in an installed package. Without `fine_tune` it must already be fine-tuned for the task.
@@ -167,6 +167,11 @@ class SweepConfig(_Strict):
     resources: Resources = Resources()
     cache: CacheConfig = CacheConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _size_by_size(cls, written: Any) -> Any:
+        return one_dataset_a_size(written) if isinstance(written, dict) else written
+
     @field_validator("space", "space_for", mode="before")
     @classmethod
     def _accept_nothing(cls, written: Any) -> Any:
@@ -238,8 +243,12 @@ def of_presets(sweep: SweepConfig, presets: Sequence[str]) -> SweepConfig:
             "finalists": sweep.search.finalists.model_copy(update={"top": len(chosen)}),
         }
     )
+    # Presets bring these stages themselves: nothing else is to be prepared for.
+    bare = {"augmentation": "none", "intermediate": "none"}
+    own = {dataset: {**stages, **bare} for dataset, stages in sweep.space_for.items()}
     name = f"{sweep.name}-{chosen[0] if len(chosen) == 1 else 'presets'}"
-    return sweep.model_copy(update={"name": name, "search": search})
+    changes = {"name": name, "search": search, "space": {**sweep.space, **bare}, "space_for": own}
+    return sweep.model_copy(update=changes)
 
 
 def bundled_sweeps() -> list[str]:

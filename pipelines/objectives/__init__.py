@@ -1,8 +1,8 @@
 """Intermediate objectives: pure functions of one student's and one teacher's states, and their registry.
 
 A loss takes ONE student's tensors and returns a scalar; `torch.func.vmap` adds the member axis. It never
-receives a config, computes in float32 or wider, gives the teacher no gradient, and does not see padding.
-`distiller.pipelines.contract` checks all this.
+receives a config, computes in float32 or wider (outside autocast, which would undo that), gives the teacher
+no gradient, and does not see padding. `distiller.pipelines.contract` checks all this.
 """
 
 from __future__ import annotations

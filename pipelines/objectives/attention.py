@@ -28,8 +28,9 @@ def attention(
     if target not in ("scores", "maps"):
         raise ValueError(f"target {target!r} is none of 'scores', 'maps'")
     student, teacher = comparable(student, teacher, mask)
-    own = _scores(*student.chunk(2, -1), student_heads)
-    said = _scores(*teacher.chunk(2, -1), teacher_heads)
+    own_queries, own_keys = student.chunk(2, -1)
+    queries, keys = teacher.chunk(2, -1)
+    own, said = _scores(own_queries, own_keys, student_heads), _scores(queries, keys, teacher_heads)
     if target == "maps":
         own, said = _log_maps(own, mask).exp(), _log_maps(said, mask).exp()
     if student_heads != teacher_heads:

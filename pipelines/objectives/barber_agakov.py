@@ -52,7 +52,7 @@ def barber_agakov(
 ) -> Tensor:
     """Minus the Gaussian log-density of the teacher's state, per dimension, less log(2 pi) / 2.
 
-    Ahn et al. 2019, VID (arXiv 1904.05835), eq. 5 and 6: mean over real vectors and the width of
+    Ahn et al. 2019, VID (arXiv 1904.05835), section 2: mean over real vectors and the width of
     ((y - mu(x))^2 / variance + log variance) / 2, mu linear. student [B, Hs] and teacher [B, Ht], or
     token-wise. H(Y) - Ht (loss + log(2 pi) / 2) is a lower bound on I(X; Y) in nats.
     """

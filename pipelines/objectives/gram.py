@@ -14,10 +14,10 @@ from distiller.pipelines.objectives.masking import SAME, comparable, mean_over_e
 def cka(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
     """1 - linear CKA, in [0, 1]: blind to rotation, shift and scale. [N, H], or [B, T, H] with mask [B, T].
 
-    Kornblith et al. 2019 (arXiv 1905.00414), eq. 3 with linear kernels: ||Y'X||^2 / (||X'X|| ||Y'Y||) for
-    the centred states of the batch's examples, or of all its real tokens. A teacher that is the same
-    everywhere (a batch of one) says nothing: 0. A student that is the same everywhere has no direction in
-    which to go: 1, without a gradient.
+    Kornblith et al. 2019 (arXiv 1905.00414), section 3: ||Y'X||^2 / (||X'X|| ||Y'Y||) for the centred
+    states of the batch's examples, or of all its real tokens. A teacher that is the same everywhere (a
+    batch of one) says nothing: 0. A student that is the same everywhere has no direction in which to go: 1,
+    without a gradient.
     """
     student, teacher = comparable(student, teacher, mask)
     if mask is not None:
@@ -32,7 +32,7 @@ def cka(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
 def nst(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     """Squared maximum mean discrepancy of the neurons' patterns, kernel (x.y)^2; mean over examples.
 
-    Huang and Wang 2017 (arXiv 1707.01219), eq. 4 and 8. A neuron's pattern is its states over an
+    Huang and Wang 2017 (arXiv 1707.01219), section 4. A neuron's pattern is its states over an
     example's real tokens, scaled to length 1. Sums of this kernel over pairs of neurons are inner products
     of token Gram matrices, G = F F' / H over the H unit patterns F [T, H]: the loss is ||G_s - G_t||^2.
     """

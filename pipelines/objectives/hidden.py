@@ -24,7 +24,7 @@ def mse(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def l1(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
-    """Absolute difference, mean over the width (factor transfer, arXiv 1802.04977, eq. 3 with p = 1)."""
+    """Absolute difference, mean over the width (factor transfer with p = 1, arXiv 1802.04977)."""
     student, teacher = comparable(student, teacher, mask)
     return mean_over_real((student - teacher).abs().mean(-1), mask)
 

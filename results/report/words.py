@@ -73,6 +73,15 @@ def _choice(written: Mapping[str, Any]) -> str:
     return ", ".join(said)
 
 
+TRIVIAL = {
+    "regression": "Mean predictor",
+    "multi_label": "Most frequent labels",
+    "qa": "Most frequent answer",
+    "token_classification": "Most frequent tag",
+}
+"""By kind of task, the predictor that ignores the text, where it says no class."""
+
+
 def standings(board: DatasetBoard) -> list[dict[str, Any]]:
     """Rows of a dataset's table, from the teacher down to the trivial predictor; `at` is in percent of a
     common track that shows test where the best student has it, else validation."""
@@ -85,7 +94,7 @@ def standings(board: DatasetBoard) -> list[dict[str, Any]]:
         rows.append(_of("Best search trial", board.best, test, best=True))
     for label, entry in (("Plain Hinton KD", board.hinton), ("No teacher", board.no_teacher)):
         rows.append(_of(label, entry, test) if entry else _standing(label, None, None, None, None))
-    label = "Mean predictor" if board.task_kind == "regression" else "Majority class"
+    label = TRIVIAL.get(board.task_kind or "", "Majority class")
     majority = board.majority_score
     rows.append(_standing(label, None, majority, None, None if test else majority))
     marks = [row["mark"] + sign * row["sd"] for row in rows if row["mark"] is not None for sign in (-1, 1)]

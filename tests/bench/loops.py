@@ -83,7 +83,7 @@ def plain_loop(
         optimizer, lambda s: min((s + 1) / (0.1 * STEPS), (STEPS - s) / (0.9 * STEPS))
     )
     rng = np.random.default_rng(seed)
-    tokens, labels = material.tokens(), torch.from_numpy(material.labels)
+    tokens, labels = material.tokens(), material.labels().values
     pad = material.teacher.tokenizer.pad_token_id
     order = np.concatenate([rng.permutation(len(tokens)) for _ in range(steps * BATCH // len(tokens) + 1)])
     started = time.perf_counter()
@@ -123,7 +123,7 @@ def with_distill(material: Material, steps: int, cache: Path, seed: int = 0) -> 
     """`distill` from an empty cache of teacher outputs: the teacher pass and everything else included."""
     fresh = copy.copy(material)
     fresh.cache = cache
-    fresh._views, fresh._outputs, fresh._tables, fresh.costs = {}, {}, {}, {}
+    fresh._texts, fresh._pools, fresh._outputs, fresh._tables, fresh.costs = {}, {}, {}, {}, {}
     started = time.perf_counter()
     (result,) = distill(Cohort((Member(CONFIG, seed),), steps, seed, evaluations=1), fresh)
     seconds = time.perf_counter() - started

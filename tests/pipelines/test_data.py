@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distiller.pipelines.data import Dataset, Split, draw, load_dataset
+from distiller.pipelines.data import Dataset, Split, draw, load_dataset, nested_draw
 from distiller.spaces.datasets import DatasetConfig
 from distiller.spaces.errors import InputError
 
@@ -158,26 +158,45 @@ def test_leaks_leave_train_unlabeled_and_validation(base: Path) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 3), min_size=12, max_size=60), st.integers(2, 30), st.booleans())
-def test_draw_takes_what_is_asked_in_proportion(strata: list[int], wanted: int, keep: bool) -> None:
-    counts, classes = Counter(strata), len(set(strata))
-    keys = [str(i) for i in range(len(strata))]
-    least = classes if keep else 0
-    if not least <= wanted <= len(strata) - (0 if keep else classes):
+@given(st.lists(st.integers(0, 3), min_size=12, max_size=60), st.integers(2, 30))
+def test_a_hold_out_takes_what_is_asked_and_leaves_some_of_each(strata: list[int], wanted: int) -> None:
+    counts, keys = Counter(strata), [str(i) for i in range(len(strata))]
+    if wanted > len(strata) - len(counts):
         with pytest.raises(InputError, match="rows asked; ask"):
-            draw(keys, np.array(strata), wanted, keep, "place")
+            draw(keys, np.array(strata), wanted, "place")
         return
-    chosen = draw(keys, np.array(strata), wanted, keep, "place")
+    chosen = draw(keys, np.array(strata), wanted, "place")
     assert len(set(chosen)) == len(chosen) == wanted
     taken = Counter(strata[i] for i in chosen)
-    assert all(taken[c] >= 1 if keep else taken[c] < counts[c] for c in counts)
+    assert all(taken[c] < counts[c] for c in counts)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.integers(0, 3))
+def test_smaller_draws_are_part_of_larger_ones_in_proportion(strata: list[int], seed: int) -> None:
+    counts, keys = Counter(strata), [str(i) for i in range(len(strata))]
+    before: set[int] = set()
+    for wanted in range(len(counts), len(strata) + 1):
+        chosen = nested_draw(keys, np.array(strata), wanted, "place", seed)
+        assert chosen == sorted(set(chosen))
+        assert len(chosen) == wanted
+        assert before <= set(chosen)
+        before = set(chosen)
+        taken = Counter(strata[i] for i in chosen)
+        assert set(taken) == set(counts)
+        # Webster's rule: no seat beyond a stratum's first would be better placed elsewhere.
+        later = [(taken[c] - 0.5) / counts[c] for c in counts if taken[c] > 1]
+        assert max(later, default=0.0) <= min((taken[c] + 0.5) / counts[c] for c in counts) + 1e-12
+    for wanted in (len(counts) - 1, len(strata) + 1):
+        with pytest.raises(InputError, match="rows asked; ask"):
+            nested_draw(keys, np.array(strata), wanted, "place", seed)
 
 
 def test_groups_stay_whole() -> None:
     groups = [f"g{i // 7}" for i in range(140)]
-    chosen = {groups[i] for i in draw(groups, np.zeros(140, np.int64), 30, False, "place")}
+    chosen = {groups[i] for i in draw(groups, np.zeros(140, np.int64), 30, "place")}
     assert len(chosen) == 4
-    assert len(draw(groups, np.zeros(140, np.int64), 30, False, "place")) == 28
+    assert len(draw(groups, np.zeros(140, np.int64), 30, "place")) == 28
 
 
 PROGRAM = """

@@ -100,13 +100,14 @@ def test_students_of_every_family(taught: Callable[[str], Material], teacher: st
             for module in student.modules():  # biases too, or what they add to padding would go unseen
                 if getattr(module, "bias", None) is not None and isinstance(module.bias, torch.Tensor):
                     torch.nn.init.normal_(module.bias, std=0.3)
-            logits, hidden = student(batch.ids, batch.types, batch.mask)
+            logits, found = student(batch.ids, batch.types, batch.mask)
+            hidden = found["hidden"]
             assert [h.shape for h in hidden] == [(3, batch.ids.shape[1], 32)] * 3
             for row in range(3):
                 alone = rows.padded(np.array([row]), origin.pad_id)
                 one, states = student(alone.ids, alone.types, alone.mask)
                 torch.testing.assert_close(logits[row], one[0], rtol=0, atol=1e-9, msg=family)
-                for whole, own in zip(hidden, states, strict=True):
+                for whole, own in zip(hidden, states["hidden"], strict=True):
                     torch.testing.assert_close(whole[row, : own.shape[1]], own[0], rtol=0, atol=1e-9)
             assert (logits[0] - logits[1]).abs().max() > 1e-6
 

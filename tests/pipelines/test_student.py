@@ -176,8 +176,8 @@ def test_students_have_no_dropout(folder_of: Callable[[str], Path], family: str)
     mask = torch.ones_like(ids, dtype=torch.bool)
     once, again = (student(ids, torch.zeros_like(ids), mask) for _ in range(2))
     assert torch.equal(once[0], again[0])
-    assert len(once[1]) == 3
-    assert all(h.shape == (2, 6, 16) for h in once[1])
+    assert len(once[1]["hidden"]) == 3
+    assert all(h.shape == (2, 6, 16) for h in once[1]["hidden"])
 
 
 def test_segments_reach_the_models(folder_of: Callable[[str], Path]) -> None:

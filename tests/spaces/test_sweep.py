@@ -46,6 +46,22 @@ def test_a_dataset_may_have_a_space_of_its_own():
     assert tweets.stages["student"] == trec.stages["student"]
 
 
+def test_train_size_is_a_factor():
+    sizes = MINIMAL.replace("{builtin: trec}", "{builtin: trec, train_rows: [500, 2000]}")
+    sweep = parse_sweep(
+        sizes + "space_for: {trec: {prediction: mse}, trec-500: {prediction: ce}}\n", "s.yaml"
+    )
+    assert {name: config.train_rows for name, config in sweep.datasets.items()} == {
+        "trec-500": 500,
+        "trec-2000": 2000,
+    }
+    assert list(sweep.space_of("trec-500").stages["prediction"][0].choices) == ["ce"]
+    assert list(sweep.space_of("trec-2000").stages["prediction"][0].choices) == ["mse"]
+    assert parse_sweep(write_yaml(sweep.model_dump(mode="json", exclude_unset=True)), "s.yaml") == sweep
+    assert "datasets.trec.train_rows: [500, 500] names a size twice" in refusal(sizes.replace("2000", "500"))
+    assert "space_for.trec" in refusal(MINIMAL.replace("trec:", "other:") + "space_for: {trec: {}}\n")
+
+
 @pytest.mark.parametrize(
     ("space", "slots"),
     [

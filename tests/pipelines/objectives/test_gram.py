@@ -18,7 +18,7 @@ def normal(seed: int, *shape: int) -> Tensor:
 
 
 def hsic(x: Tensor, y: Tensor) -> Tensor:
-    """tr(K H L H) with linear kernels (Kornblith et al., eq. 2), without the factor that cancels."""
+    """tr(K H L H) with linear kernels (Kornblith et al., section 3), without the factor that cancels."""
     centring = torch.eye(len(x), dtype=x.dtype) - 1.0 / len(x)
     return torch.trace(x @ x.T @ centring @ y @ y.T @ centring)
 
@@ -70,7 +70,7 @@ def test_cka_of_what_does_not_vary(dtype: torch.dtype) -> None:
 @settings(deadline=None, max_examples=30)
 @given(SEEDS, st.lists(st.integers(1, 4), min_size=1, max_size=3))
 def test_nst_is_the_discrepancy_of_single_neurons(seed: int, lengths: list[int]) -> None:
-    """Huang and Wang eq. 4, kernel by kernel: (x . y)^2 over all pairs of neurons."""
+    """The discrepancy of Huang and Wang, kernel by kernel: (x . y)^2 over all pairs of neurons."""
     mask = torch.arange(4) < torch.tensor(lengths)[:, None]
     student, teacher = normal(seed, *mask.shape, 3), normal(seed + 1, *mask.shape, 5)
     total = 0.0

@@ -38,7 +38,7 @@ def views_made(bench):
     report = bench.preparer("animals").step()
     assert "prepared" in report, report
     (material,) = [m for key, m in _materials.items() if key[0] == "views"]
-    return set(material._outputs), {key[0] for key in material._views}
+    return set(material._outputs), {key[0] for key in material._pools}
 
 
 def test_views_of_all_slots_and_redraws_are_made(bench):

@@ -33,10 +33,12 @@ from distiller.pipelines.optimizer import (
 from distiller.pipelines.outputs import prediction_groups
 from distiller.pipelines.pretrained import build_pretrained
 from distiller.pipelines.recording import ATTENTION_STATES, attention_heads
+from distiller.pipelines.schedules import prediction_starts
 from distiller.pipelines.stack import StackedStudents
 from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, teacher_states
 from distiller.pipelines.student import align_head, build_model, layers_of, width_of, with_full_vocabulary
-from distiller.pipelines.terms import Sizes, States, prediction_starts, term_groups
+from distiller.pipelines.term_kind import Sizes
+from distiller.pipelines.terms import States, term_groups
 from distiller.pipelines.tokens import IntArray, by_length, training_batches
 from distiller.pipelines.views import passes_of
 from distiller.spaces.student import Pretrained, TeacherLayers

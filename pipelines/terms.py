@@ -8,84 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import vmap
 
-from distiller.pipelines.demand import Demand, pairs_of, reads_of
+from distiller.pipelines.demand import Demand, pairs_of
 from distiller.pipelines.mapping import layer_attention, pair_weights, start_state
 from distiller.pipelines.memory import Memory
-from distiller.pipelines.objectives import OBJECTIVES, State, reduce_representation
+from distiller.pipelines.objectives import OBJECTIVES, reduce_representation
 from distiller.pipelines.objectives.masking import mixed_teacher
 from distiller.pipelines.projection import DEVIATION, project, projection_start
 from distiller.pipelines.recording import ATTENTION_STATES
-from distiller.spaces.choice import Choice, Parameter, parts
+from distiller.pipelines.schedules import scheduled
+from distiller.pipelines.term_kind import Sizes, TermKind, kind_of, settings_of
 from distiller.spaces.config import PipelineConfig
-from distiller.spaces.intermediate import FirstStage, Intermediate, Linear, NoIntermediate
+from distiller.spaces.intermediate import Intermediate, NoIntermediate
 
 States = Mapping[str, Sequence[Tensor]]
 """What the students give beside logits: "hidden", the embeddings first, each [K, B, T, H]; where attention
 was recorded, "queries", "keys" and "values", the first layer first."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What terms must know of student and teacher; `rows` is the size of the pool."""
-
-    student_layers: int
-    teacher_layers: int
-    student_width: int
-    teacher_width: int
-    student_heads: int
-    teacher_heads: int
-    rows: int
-
-
-@dataclass(frozen=True)
-class TermKind:
-    """What terms must share to be computed together: all but their floats."""
-
-    slot: int
-    objective: str
-    reads: tuple[State, ...]
-    mapping: tuple[tuple[str, Any], ...]
-    projection: str
-    shared: bool
-    settings: tuple[tuple[str, Any], ...]
-
-
-def kind_of(term: Intermediate, slot: int, sizes: Sizes) -> TermKind:
-    """The kind of a term that is not `none`; projected where that is asked for or widths differ."""
-    assert not isinstance(term, NoIntermediate)
-    objective = OBJECTIVES[term.objective]
-    asked = getattr(term, "projection", None)
-    projection = "none" if asked is None or not objective.same_width else str(asked.kind)
-    if projection == "none" and objective.same_width and sizes.student_width != sizes.teacher_width:
-        projection = "linear"
-    mapping = {n: v for n, v in term.mapping.model_dump().items() if not isinstance(v, float)}
-    return TermKind(
-        slot,
-        term.objective,
-        reads_of(term),
-        tuple(sorted(mapping.items())),
-        projection,
-        bool(getattr(asked, "shared", False)),
-        tuple(sorted(_settings(term, structural=True).items())),
-    )
-
-
-def _settings(term: Choice, structural: bool) -> dict[str, Any]:
-    """What the objective is told by name: floats, which vary within a group, or all else."""
-    return {
-        name: getattr(term, name)
-        for name, part in parts(type(term)).items()
-        if isinstance(part, Parameter)
-        and name not in ("weight", "representation")
-        and (part.python_type is not float) == structural
-    }
 
 
 class TermGroup:
@@ -120,7 +63,7 @@ class TermGroup:
         chosen = [terms[m] for m in self.members]
         self.schedules = [getattr(t, "schedule", None) for t in chosen]
         self.weight = _vector([getattr(t, "weight", 1.0) for t in chosen]).to(device, dtype)
-        numbers = [_settings(t, structural=False) for t in chosen]
+        numbers = [settings_of(t, structural=False) for t in chosen]
         self.vectors = {n: _vector([v[n] for v in numbers]).to(device, dtype) for n in numbers[0]}
         self.temperature = _vector([getattr(t.mapping, "temperature", 1.0) for t in chosen])  # type: ignore[union-attr]
         self.own_seeds = [seeds[m] * 1009 + kind.slot for m in self.members]
@@ -380,21 +323,6 @@ def term_groups(
         TermGroup(kind, terms, {n: seeds[n] for n in terms}, sizes, device, dtype)
         for kind, terms in kinds.items()
     ]
-
-
-def scheduled(schedule: Choice | None, progress: float) -> float:
-    """The share of its weight that a term has once `progress` of the budget is behind, in [0, 1]."""
-    if isinstance(schedule, Linear):
-        return 1.0 - progress
-    if isinstance(schedule, FirstStage):
-        return 1.0 if progress < schedule.share else 0.0
-    return 1.0
-
-
-def prediction_starts(config: PipelineConfig) -> float:
-    """The share of the budget after which the prediction loss counts: that of the last first stage."""
-    schedules = [getattr(term, "schedule", None) for term in config.intermediate]
-    return max((s.share for s in schedules if isinstance(s, FirstStage)), default=0.0)
 
 
 def _vector(values: Sequence[float]) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from distiller.pipelines.mapping import emd_weights, pairs, transport_plan
 from distiller.pipelines.objectives import OBJECTIVES, reduce_representation
 from distiller.pipelines.objectives.mutual_information import mi_alpha_loss
-from distiller.pipelines.terms import Sizes, TermGroup, term_groups
+from distiller.pipelines.term_kind import Sizes
+from distiller.pipelines.terms import TermGroup, term_groups
 from tests.pipelines.conftest import CPU, config_of
 
 K, B, T, WIDE, NARROW, LAYERS, DEEP = 4, 6, 5, 12, 8, 2, 3

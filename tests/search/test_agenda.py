@@ -7,6 +7,7 @@ import pytest
 from distiller.search.agenda import Agenda, Proposals, cohort_group
 from distiller.search.assignment import Assignment, Outcome, Task, outcomes_from_json, outcomes_to_json
 from distiller.spaces.config import PipelineConfig
+from distiller.spaces.presets import PRESETS
 from tests.search.trials import SMALL, WIDE, make, played, quality
 
 
@@ -14,9 +15,9 @@ def search(tasks):
     return Assignment("animals", "search", 0, tasks)
 
 
-def proposals(sampler, trials, cohort=1, earlier=(), begun=(), notes=None):
+def proposals(sampler, trials, cohort=1, earlier=(), begun=(), notes=None, warm=()):
     notes = [] if notes is None else notes
-    return Proposals(sampler, search, trials, cohort, earlier, begun, lambda *said: notes.append(said))
+    return Proposals(sampler, search, trials, cohort, earlier, begun, warm, lambda *said: notes.append(said))
 
 
 def drained(proposals):
@@ -138,3 +139,13 @@ def test_assignments_and_outcomes_survive_the_way_through_ray():
     (back,) = outcomes_from_json(outcomes_to_json([outcome]))
     assert (back.config, back.error, back.curve[0]) == (config, outcome.error, (4, 0.5))
     assert back.score != back.score
+
+
+def test_warm_starts_come_first_and_count_among_the_trials():
+    sampler = make(SMALL, sampler="random")
+    warm = [PRESETS[name].applied(PipelineConfig(), "classification") for name in ("pkd", "tinybert", "pkd")]
+    begun = [Task(warm[0], "warm")]  # and the same preset named twice
+    assignments = drained(proposals(sampler, 4, begun=begun, warm=warm))
+    tasks = [task for a in assignments for task in a.tasks]
+    assert [t.origin for t in tasks] == ["warm", "warm", "prior", "prior"]
+    assert [t.config for t in tasks[:2]] == warm[:2]

@@ -29,7 +29,7 @@ def searcher_of(bench, trials=2, errors=None):
 
     progress = Progress(Console(file=io.StringIO()), "trials")
     progress.expect("animals", trials)
-    proposals = Proposals(make(sampler="random"), search, trials, 1, [], [], lambda *said: None)
+    proposals = Proposals(make(sampler="random"), search, trials, 1, [], [], [], lambda *said: None)
     agenda = Agenda("animals", list, proposals, list, list, lambda a: False)
     preparations = [Preparation("animals", "bert", alone=True)]
     searcher = AssignmentSearcher(
@@ -51,7 +51,7 @@ def preparing(bench, *datasets):
     def agenda_of(dataset, prepared):
         ready.append((dataset, [p.teacher for p in prepared]))
         return Agenda(
-            dataset, list, Proposals(make(sampler="random"), None, 0, 1, [], [], print), list, list, bool
+            dataset, list, Proposals(make(sampler="random"), None, 0, 1, [], [], [], print), list, list, bool
         )
 
     said = Progress(Console(file=io.StringIO()), "trials")

@@ -28,10 +28,10 @@ Function = Callable[..., Any]
 def adopt_own_parts() -> list[str]:
     """Give every registered part (`distiller.spaces.own`) its function; names of those that are new.
 
-    Objectives: `function(student, teacher, mask, **settings)`, and what else `Objective` holds as class
-    variables (`same_width`, `reads`, `start`). Prediction losses: `function(student, teacher, seen,
-    **settings)`. Word-level methods: `function(words, protected, rng, **settings)`, a list of pairs (word,
-    index of the original word or None).
+    Objectives: `function(student, teacher, mask, **settings)`, and as class variables what else
+    `Objective` holds: `same_width`, `reads`, `start`, `at_equal` ("least" where nothing is learned).
+    Prediction losses: `function(student, teacher, seen, **settings)`. Word-level methods:
+    `function(words, protected, rng, **settings)`, a list of pairs (word, index of the original word or None).
 
     Raises:
         InputError: a part that breaks the contract of its stage, in one line.
@@ -44,7 +44,7 @@ def adopt_own_parts() -> list[str]:
     ):
         part = STAGES[stage].part
         assert isinstance(part, Union)
-        functions: dict[str, Any] = table  # type: ignore[assignment]
+        functions: dict[str, Any] = table
         for name, model in part.choices.items():
             silent = issubclass(model, (NoIntermediate, LabelsOnly, NoAugmentation, Mixup))
             if name not in functions and not silent:
@@ -54,11 +54,13 @@ def adopt_own_parts() -> list[str]:
 
 
 def _objective(name: str, model: type[Choice], function: Function) -> Objective:
+    start = getattr(model, "start", None)
     objective = Objective(
         function,
         reads=getattr(model, "reads", None),
         same_width=getattr(model, "same_width", False),
-        start=getattr(model, "start", None),
+        start=start,
+        at_equal=getattr(model, "at_equal", "least" if start is None else None),
     )
     try:
         check_choice(model, objective)
@@ -81,7 +83,7 @@ def _soft_loss(name: str, model: type[Choice], function: Function) -> SoftLoss:
 
 def _method(name: str, model: type[Choice], function: Function) -> WordMethod:
     def editor(choice: Any, sources: Sources | None) -> Editor:
-        settings = {n: getattr(choice, n) for n in parts(type(choice)) if n not in ("copies", "redraw")}
+        settings = {n: getattr(choice, n) for n in parts(model) if n not in ("copies", "redraw")}
 
         def edit(row: Row, rng: Any) -> list[Edited]:
             return [Edited(*pair) for pair in function(row.words, row.protected, rng, **settings)]

@@ -109,9 +109,10 @@ def draws_of(policy: Sequence[Any], passes: int = 1) -> Draws:
     views, slots = [ORIGINAL], []
     for slot in policy:
         if slot.method in METHODS:
-            generations = -(-passes // slot.redraw) if slot.redraw else 1
-            slots.append((len(views), slot.copies, slot.redraw))
-            views += [View(slot, VIEW_SEED, copy) for copy in range(1, slot.copies * generations + 1)]
+            copies, redraw = getattr(slot, "copies", 1), getattr(slot, "redraw", 0)  # a user's may lack them
+            generations = -(-passes // redraw) if redraw else 1
+            slots.append((len(views), copies, redraw))
+            views += [View(slot, VIEW_SEED, copy) for copy in range(1, copies * generations + 1)]
     return Draws(tuple(views), tuple(slots))
 
 

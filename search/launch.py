@@ -18,7 +18,14 @@ from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
 from distiller.search.frozen import check_same, freeze, is_over, mark_over
-from distiller.search.plan import cache_from, planned_space, record_tokenizers, searched_space
+from distiller.search.plan import (
+    cache_from,
+    cuts_alike,
+    planned_space,
+    record_tokenizers,
+    recorded_tokenizers,
+    searched_space,
+)
 from distiller.search.prepared import Prepared, check_inputs, pairs_of, record_dataset
 from distiller.search.progress import Progress
 from distiller.search.samplers import make_sampler
@@ -252,6 +259,8 @@ class Trials:
         if winner is None or kind is None:
             return []
         configs = [PRESETS[name].applied(winner.config, kind) for name in BASELINES]
+        tokenizers = recorded_tokenizers(self.running.store, self.running.sweep.name, self.dataset)
+        configs = [config for config in configs if cuts_alike(config, tokenizers)]
         if self.running.sweep.search.finalists.top > 1:
             configs.insert(0, winner.config)
         distinct = {config.config_id: config for config in configs}  # the winner may be a baseline itself

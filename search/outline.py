@@ -13,6 +13,7 @@ from rich.text import Text
 from distiller.pipelines.data import load_dataset
 from distiller.search.plan import planned_space
 from distiller.search.prepared import check_inputs
+from distiller.spaces.own import registered
 from distiller.spaces.presets import BASELINES
 from distiller.spaces.space import Branch
 from distiller.spaces.sweep import SweepConfig, of_presets, parse_sweep, sweep_text
@@ -26,6 +27,12 @@ def read_sweep(reference: str, presets: Sequence[str]) -> tuple[SweepConfig, Pat
     """
     text, base = sweep_text(reference)
     sweep = parse_sweep(text, reference, base)
+    if registered():
+        from distiller.pipelines.own import (
+            adopt_own_parts,  # loads torch
+        )
+
+        adopt_own_parts()
     if presets:
         sweep = of_presets(sweep, presets)
     for dataset in sweep.datasets:

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from distiller.results.store import Store
+from distiller.spaces.augmentation import Mixup
 from distiller.spaces.choice import Union
-from distiller.spaces.config import MEAN, STAGES
+from distiller.spaces.config import MEAN, STAGES, PipelineConfig
 from distiller.spaces.datasets import TaskKind
 from distiller.spaces.errors import InputError
 from distiller.spaces.intermediate import Term
@@ -155,11 +156,27 @@ def _why(students: Sequence[str], teams: Sequence[str]) -> str:
     return "; ".join(said + [f"the tokenizers of {team} differ" for team in teams])
 
 
+def cuts_alike(config: PipelineConfig, tokenizers: Tokenizers) -> bool:
+    """Whether nothing in a config compares tokens that its models cut differently."""
+    apart = getattr(config.student, "checkpoint", None) in tokenizers.students
+    mixes = any(isinstance(choice, Mixup) for choice in config.augmentation)
+    if mixes and config.uses_teacher and (apart or config.teacher_names in tokenizers.teams):
+        return False
+    return not apart or not any(
+        isinstance(term, Term) and (term.tokenwise or getattr(term, "representation", None) == "tokens")
+        for term in config.intermediate
+    )
+
+
+def recorded_tokenizers(store: Store, sweep: str, dataset: str) -> Tokenizers:
+    """Who does not share a tokenizer, as a launch found."""
+    recorded = store.read_text(sweep, tokenizers_file(dataset))
+    return OneTokenizer if recorded is None else Tokenizers.from_json(recorded)
+
+
 def searched_space(store: Store, sweep: SweepConfig, dataset: str) -> Space:
     """The dataset's space as a launch searched it, by what the launch recorded in the store."""
-    recorded = store.read_text(sweep.name, tokenizers_file(dataset))
-    tokenizers = OneTokenizer if recorded is None else Tokenizers.from_json(recorded)
-    return planned_space(sweep, dataset, tokenizers=tokenizers)[0]
+    return planned_space(sweep, dataset, tokenizers=recorded_tokenizers(store, sweep.name, dataset))[0]
 
 
 def record_tokenizers(store: Store, sweep: str, dataset: str, tokenizers: Tokenizers) -> None:

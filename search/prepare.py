@@ -67,7 +67,7 @@ def fill_views(space: Space, material: Material, steps: int) -> None:
     Raises:
         InputError: a method lacks what it draws on, such as a checkpoint that cannot be loaded.
     """
-    pool = material.labeled_rows + len(material.dataset.splits["unlabeled"])
+    pool = len(material.tokens())
     batch_size = largest_batch(space)
     prediction = space.stages["prediction"][0]
     # Without a teacher only labelled rows are trained on: more passes, on texts that nobody labels.

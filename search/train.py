@@ -86,10 +86,10 @@ def train_recipe(path: Path, out: Path, seeds: int, first_seed: int, console: Co
         device,
         Demand(),
     )
+    material.sources.place = "config.augmentation"
     student = recipe.config.student
     depth = layers_of(student, material.origin(student).config)
     material.demand = Demand.of_config(recipe.config, depth, material.teacher.layers)
-    material.sources.place = "config.augmentation"
     metric = material.dataset.task.metric
     results: list[StudentResult] = []
     for seed in range(first_seed, first_seed + seeds):

@@ -11,7 +11,11 @@ from distiller.spaces.priors import LogUniform, OneOf, Uniform
 
 
 class Teacher(Choice):
-    """A teacher by the name that the sweep's `teachers:` gives it; several slots are averaged."""
+    """A teacher by the name that the sweep's `teachers:` gives it; of several slots the mean teaches.
+
+    Logits are averaged: at every temperature the normalised geometric mean of the teachers' probabilities.
+    The first teacher by name leads: students have its tokenizer and family, and learn from its hidden states.
+    """
 
     checkpoint: Annotated[str, Field(min_length=1)] = "teacher"
 

@@ -76,6 +76,12 @@ def register(model: type[Choice], place: str) -> None:
     _replace(STAGE_OF_TAG[tag], dataclasses.replace(stage, part=widened))
 
 
+def registered() -> bool:
+    """Whether there is any part beside the built-in ones."""
+    unions = [stage.part for stage in STAGES.values() if isinstance(stage.part, Union)]
+    return any(hasattr(model, "function") for union in unions for model in union.choices.values())
+
+
 def _replace(name: str, stage: Stage) -> None:
     STAGES[name] = stage
     assert isinstance(stage.part, Union)

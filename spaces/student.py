@@ -25,7 +25,8 @@ Family = Annotated[
     ],
     OneOf("teacher"),
 ]
-"""The model type; `teacher` is the teacher's own. The tokenizer is the teacher's in any case."""
+"""The model type; `teacher` is the teacher's own, in its proportions. Others have those of their published
+checkpoints. The tokenizer is the teacher's in any case."""
 
 
 class RandomStart(Choice):
@@ -57,7 +58,10 @@ class TeacherLayers(Choice):
 
 
 class Pretrained(Choice):
-    """An encoder as it was pretrained, with its own tokenizer, in its own size."""
+    """An encoder as it was pretrained, with its own tokenizer, in its own size; its output layer is new.
+
+    Where its tokenizer differs from a teacher's, what compares tokens leaves the dataset's space.
+    """
 
     citation: ClassVar[str] = "Turc et al. 2019, well-read students, arXiv 1908.08962"
     searched_by_default: ClassVar[bool] = False

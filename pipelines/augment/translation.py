@@ -111,8 +111,8 @@ class Translator:
 
     def _settings(self, new_tokens: int) -> Any:
         """The model's own settings of generation, but for the choice of tokens, which is made by `Draws`."""
-        settings = copy.deepcopy(self.model.generation_config)
-        settings.update(  # type: ignore[no-untyped-call]
+        settings: Any = copy.deepcopy(self.model.generation_config)
+        settings.update(
             num_beams=1, do_sample=False, max_length=None, max_new_tokens=new_tokens, early_stopping=False
         )
         return settings

@@ -75,7 +75,13 @@ CONFIGS = [
     ),
     config_of(prediction={"loss": "dist", "batch_weight": 2.0}, optimization=optimization(beta2=0.99)),
     config_of(prediction="js", optimization=optimization(label_smoothing=0.2)),
-    config_of(prediction="reverse_kl"),
+    config_of(
+        prediction="reverse_kl",
+        augmentation=[
+            {"method": "embedding", "strength": 0.3, "copies": 2, "redraw": 1},
+            {"method": "random"},
+        ],
+    ),
     config_of(prediction="l1"),
 ]
 MEMBERS = [Member(config, seed=i % 3) for i, config in enumerate(CONFIGS)]

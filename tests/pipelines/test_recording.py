@@ -31,25 +31,26 @@ def model_of(folder: Path, family: str) -> PreTrainedModel:
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_every_layer_is_recorded_once(folder_of: Callable[[str], Path], family: str) -> None:
     model = model_of(folder_of("recorded"), family)
+    width = 16 if family == "mobilebert" else SIZES["hidden_size"]  # MobileBERT's layers have a bottleneck
     with torch.no_grad(), recorded(model) as states:
         model(input_ids=IDS, attention_mask=MASK.long())
     for layers in states.values():
-        assert [tuple(layer.shape) for layer in layers] == [(4, 7, SIZES["hidden_size"])] * 3
-    assert (attention_width(model), attention_heads(model)) == (32, 4)
+        assert [tuple(layer.shape) for layer in layers] == [(4, 7, width)] * 3
+    assert (attention_width(model), attention_heads(model)) == (width, 4)
     assert not any(m._forward_hooks for m in model.modules())
     with torch.no_grad():
         model(input_ids=IDS, attention_mask=MASK.long())
     assert len(states["queries"]) == 3  # nothing is recorded past the block
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra", "albert"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra", "albert", "mobilebert"])
 def test_queries_and_keys_give_the_models_attention(folder_of: Callable[[str], Path], family: str) -> None:
     model = model_of(folder_of("maps"), family)
     with torch.no_grad(), recorded(model) as states:
         maps = model(input_ids=IDS, attention_mask=MASK.long(), output_attentions=True).attentions
     for layer, expected in enumerate(maps):
-        queries, keys = (states[n][layer].unflatten(-1, (4, 8)).transpose(1, 2) for n in ("queries", "keys"))
-        scores = queries @ keys.transpose(-1, -2) / 8**0.5
+        queries, keys = (states[n][layer].unflatten(-1, (4, -1)).transpose(1, 2) for n in ("queries", "keys"))
+        scores = queries @ keys.transpose(-1, -2) / queries.shape[-1] ** 0.5
         found = scores.masked_fill(~MASK[:, None, None], -torch.inf).softmax(-1)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from distiller.pipelines.labels import LabelBatch
 from distiller.pipelines.material import Material
 from distiller.pipelines.stack import StackedStudents
 from distiller.pipelines.streams import StreamBatch, student_inputs
@@ -83,7 +84,8 @@ def test_keeping_and_taking_out(models: list[PreTrainedModel]) -> None:
 def test_streams_become_students_inputs() -> None:
     def stream(s: int, mixed: bool) -> StreamBatch:
         batch = Batch(IDS[s], TYPES[s], MASK[s])
-        return StreamBatch(batch, PARTNER[0] if mixed else None, SHARE[0] if mixed else None, None)
+        labels = LabelBatch(torch.zeros(len(IDS[s])), torch.ones(len(IDS[s])).bool())
+        return StreamBatch(batch, labels, PARTNER[0] if mixed else None, SHARE[0] if mixed else None, None)
 
     new_ids = torch.arange(200).flip(0)
     inputs, partner, share = student_inputs([stream(0, False), stream(1, True)], [1, 0, 1], new_ids)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from distiller.pipelines.checkpoint import predict
 from distiller.pipelines.cohort import CohortRun, Member
@@ -65,6 +67,19 @@ def test_random_and_widened_tables_depend_on_the_seed_alone() -> None:
     ("selection", "student", "teacher", "expected"),
     [
         ("even", 6, 12, [0, 2, 4, 7, 9, 11]),  # DistilBERT
+        # Shleifer & Rush 2020 (arXiv 2010.13002) copy these for BART, Pegasus and Marian; elsewhere they are
+        # a layer off, as in 12 to 4, which is 0, 4, 8, 11 with them.
+        ("even", 3, 12, [0, 6, 11]),
+        ("even", 2, 6, [0, 5]),
+        ("even", 3, 6, [0, 2, 5]),
+        ("even", 2, 16, [0, 15]),
+        ("even", 3, 16, [0, 8, 15]),
+        ("even", 4, 16, [0, 5, 10, 15]),
+        ("even", 6, 16, [0, 3, 6, 9, 12, 15]),
+        ("even", 4, 12, [0, 4, 7, 11]),
+        ("even", 6, 24, [0, 5, 9, 14, 18, 23]),
+        ("first", 6, 12, [0, 1, 2, 3, 4, 5]),  # Patient KD starts from the first layers
+        ("last", 4, 12, [8, 9, 10, 11]),
         ("even", 1, 12, [11]),
         ("even", 3, 3, [0, 1, 2]),
         ("first", 2, 6, [0, 1]),
@@ -73,6 +88,16 @@ def test_random_and_widened_tables_depend_on_the_seed_alone() -> None:
 )
 def test_selected_layers(selection: str, student: int, teacher: int, expected: list[int]) -> None:
     assert selected_layers(selection, student, teacher) == expected
+
+
+@given(st.integers(2, 24).flatmap(lambda n: st.tuples(st.integers(2, n), st.just(n))))
+def test_even_layers_are_as_even_as_they_can_be(counts: tuple[int, int]) -> None:
+    student, teacher = counts
+    chosen = selected_layers("even", student, teacher)
+    assert (chosen[0], chosen[-1], len(chosen)) == (0, teacher - 1, student)
+    gaps = np.diff(chosen)
+    assert gaps.min() >= 1
+    assert gaps.max() - gaps.min() <= 1
 
 
 def test_teacher_layers_are_copied(material: Material) -> None:

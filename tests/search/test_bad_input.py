@@ -47,6 +47,16 @@ CASES = {
     "too many cpus": ("cpus: 1", "cpus: 4096", ["resources", "4096", "ask for less"]),
     "no gpu": ("cpus: 1", "cpus: 1, gpus: 64", ["resources", "64 gpus", "ask for less"]),
     "no loss for a regression": (", mse: {hard_weight: 0.5}}", "}", ["opinions", "regression", "mse"]),
+    "no masked model": (
+        "augmentation: {none: {}, random: {strength: 0.1, copies: 1}}",
+        "augmentation: {slots: [none, {contextual: {checkpoint: [bert-base-uncased, ./mlm]}}]}",
+        ["space.augmentation.2.contextual.checkpoint: no folder", "mlm", "check the path"],
+    ),
+    "no translator": (
+        "search:\n",
+        "space_for: {opinions: {augmentation: {back_translation: {back: 'package:nowhere/x'}}}}\nsearch:\n",
+        ["space_for.opinions.augmentation.back_translation.back: no folder 'x'", "install the package"],
+    ),
     "broken YAML": ("name: tiny", "name: [tiny", ["line", "column", "YAML"]),
 }
 

@@ -19,6 +19,7 @@ from distiller.search.plan import (
     TOKENWISE,
     OneTokenizer,
     Tokenizers,
+    cuts_alike,
     planned_space,
     record_tokenizers,
     searched_space,
@@ -128,6 +129,26 @@ def test_mixup_leaves_where_averaged_teachers_cut_differently():
     less, (note,) = planned_space(sweep, "animals", tokenizers=Tokenizers(teams=(("bert", "big"),)))
     assert list(write_space(less)["augmentation"]) == ["none"]
     assert note == "animals: augmentation.mixup left out (the tokenizers of bert+big differ)"
+
+
+@pytest.mark.parametrize(
+    ("more", "alike"),
+    [
+        ({}, True),
+        ({"intermediate": {"objective": "pkd"}}, True),
+        ({"intermediate": {"objective": "mse", "representation": "cls"}}, True),
+        ({"intermediate": {"objective": "mse"}}, False),
+        ({"intermediate": [{"objective": "pkd"}, {"objective": "fsp"}]}, False),
+        ({"augmentation": "mixup"}, False),
+        ({"augmentation": "mixup", "prediction": "labels"}, True),
+    ],
+)
+def test_which_configs_compare_what_is_cut_alike(more, alike):
+    own = {"initialization": "pretrained", "checkpoint": "own"}
+    config = PipelineConfig.model_validate({"student": own, **more})
+    assert cuts_alike(config, FOREIGN) == alike
+    assert cuts_alike(config, OneTokenizer)
+    assert cuts_alike(config.model_copy(update={"student": PipelineConfig().student}), FOREIGN)
 
 
 def test_what_a_launch_recorded_is_what_it_searched(bench):

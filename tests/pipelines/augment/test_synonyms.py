@@ -20,7 +20,7 @@ from distiller.pipelines.augment.replacement import by_halves
 from distiller.pipelines.augment.rows import Row, core_of, row_generator, share_of
 from distiller.pipelines.augment.synonyms import STOP_WORDS, synonym_edit, synonyms
 from distiller.pipelines.augment.wordnet import FILES, WordNet, lines_from, open_wordnet, wordnet_source
-from distiller.pipelines.places import package_folder
+from distiller.pipelines.builtin import package_folder
 from distiller.spaces.errors import InputError
 
 TEXT = "The Quick actor was: a good film can HAPPILY abandon its (terrible) story, not films of 1999."

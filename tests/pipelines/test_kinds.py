@@ -247,3 +247,15 @@ def test_baselines_and_presets_run_on_words(materials: dict[str, Material]) -> N
             (result,) = distill(Cohort((Member(config, 0),), 4, 0, evaluations=1), where)
             assert result.completed, result.error
             assert ("soft" in result.last.losses) == config.uses_teacher
+
+
+@pytest.mark.parametrize("family", ["roberta", "deberta-v2", "modernbert"])
+def test_families_read_words_too(folder_of: Callable[[str], Path], family: str) -> None:
+    """Positions that count from padding, masks of their own kind, no segments: fused is still solo."""
+    where = kind_material(folder_of(family), "token_classification", family)
+    members = [Member(CONFIGS[1], 0), Member(CONFIGS[2], 1)]
+    fused = CohortRun(members, where, 5, 0, torch.float64)
+    assert fused.students.fused
+    for together, member in zip(fused.advance(5), members, strict=True):
+        (alone,) = CohortRun([member], where, 5, 0, torch.float64).advance(5)
+        assert together.losses == pytest.approx(alone.losses, abs=1e-8)

@@ -238,20 +238,30 @@ def report(
 
 @app.command()
 def space(
+    sweep: Annotated[
+        str | None, typer.Argument(help="A sweep's file, whose own parts are listed too.")
+    ] = None,
     as_json: JsonOption = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a config.")] = False,
 ) -> None:
     """Every choice of every stage, with its parameters, priors and citation."""
     from distiller.spaces.catalog import catalog, config_schema
+    from distiller.spaces.own import load_installed
+    from distiller.spaces.sweep import parse_sweep, sweep_text
 
+    load_installed()
+    if sweep is not None:
+        text, base = sweep_text(sweep)
+        parse_sweep(text, sweep, base)
     if schema:
         _print_json(config_schema())
     elif as_json:
         _print_json(catalog())
     else:
         from distiller.search.choices import render_catalog
+        from distiller.spaces.presets import PRESETS
 
-        console.print(render_catalog(catalog()))
+        console.print(render_catalog(catalog(), PRESETS))
 
 
 def _print_json(data: Any) -> None:

@@ -135,6 +135,14 @@ def test_own_parts_are_in_the_table_and_train_again(swept):
     assert (swept.folder / "huber student/model.safetensors").exists()
 
 
+def test_own_parts_are_listed(swept):
+    found = json.loads(swept.run("space", "own.yaml", "--json").stdout)
+    assert {"huber", "brier", "doubled"} <= {entry["id"] for entry in found}
+    shown = swept.run("space", "own.yaml").stdout
+    assert "Huber loss between hidden states." in shown
+    assert all(name in shown for name in PRESETS)
+
+
 def test_presets_in_place_of_a_search(swept):
     done = swept.run("launch", "own.yaml", "--preset", "minilm", "--preset", "hinton")
     assert done.returncode == 0, done.stderr

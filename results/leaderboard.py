@@ -99,9 +99,10 @@ def leaderboard(store: Store, sweep: str) -> list[DatasetBoard]:
 def frozen_sweep(store: Store, sweep: str) -> SweepConfig | None:
     """The sweep as it was launched; None where its results came without a file."""
     text, about = store.read_text(sweep, "sweep.yaml"), store.read_text(sweep, "sweep.json")
-    if text is None or about is None:
+    if text is None:
         return None
-    return parse_sweep(text, f"{store.url}: sweeps/{sweep}/sweep.yaml", Path(json.loads(about)["base"]))
+    base = json.loads(about or "{}").get("base", ".")
+    return parse_sweep(text, f"{store.url}: sweeps/{sweep}/sweep.yaml", Path(base))
 
 
 def boards(trials: Sequence[Row], datasets: Sequence[Row], sweep: SweepConfig | None) -> list[DatasetBoard]:

@@ -89,6 +89,7 @@ def test_parameters_split_the_variance_down_the_tree():
                     "weight": [0.1, 1.0],
                     "representation": ["cls", "mean"],
                     "projection": ["linear"],
+                    "schedule": "constant",
                     "mapping": {"skip": {}, "emd": {"temperature": [1.0, 2.0]}},
                 },
             }

@@ -9,11 +9,25 @@ import pytest
 
 from distiller.results.importance import importance
 from distiller.results.importance.rows import encode
-from distiller.spaces.catalog import full_space
 from distiller.spaces.encoding import Encoding
 from distiller.spaces.errors import InputError
+from distiller.spaces.narrowing import parse_space
 
-SPACE = full_space()
+TERM = {"schedule": "constant", "mapping": ["skip", "last", "emd"]}
+PROJECTED = {**TERM, "projection": ["none", "linear"]}
+SPACE = parse_space(
+    {
+        "augmentation": ["none", "random", "mixup"],
+        "intermediate": {
+            "none": {},
+            "mse": PROJECTED,
+            "cosine": PROJECTED,
+            "pkd": PROJECTED,
+            "mi_alpha": TERM,
+        },
+        "prediction": ["ce", "kl", "mse"],
+    }
+)
 OBJECTIVES = {"none": 0.0, "mse": 0.5, "cosine": 0.3, "pkd": 0.6, "mi_alpha": 1.0}
 RUNGS = (1 / 9, 1 / 3, 1.0)
 

@@ -208,7 +208,7 @@ def test_parallel_places_follow_values(demo):
     space = made.sweep.space_of("trec")
     rows = [made.trial("trec", made.config("trec"), score) for score in (0.2, 0.4, 0.9, 0.5, 0.6, 0.7)]
     made.trial("trec", made.config("trec"), 0.99, status="stopped")
-    drawn = parallel(made.rows, space, "matthews")
+    drawn = parallel(made.rows, space, "matthews", ["optimization_learning_rate"])
     names = [axis["name"] for axis in drawn["axes"]]
     assert names[-1] == "matthews"
     best_first = sorted(rows, key=lambda row: -row["score"])

@@ -24,8 +24,9 @@ WEIGHT_FLOOR = 1e-6
 def skip(student_layers: int, teacher_layers: int) -> Pairs:
     """Evenly spaced, ending at the top: student layer i learns from ceil(i * Lt / Ls).
 
-    Sun et al. 2019 (arXiv 1908.09355), PKD-skip; 12 -> 4 gives 3, 6, 9, 12. A deeper student repeats
-    teacher layers in order: 2 -> 4 gives 1, 1, 2, 2.
+    TinyBERT's g(m) (arXiv 1909.10351, section 4.2); 12 -> 4 gives 3, 6, 9, 12. PKD-skip (Sun et al. 2019,
+    arXiv 1908.09355) is this without the top pair, for which the prediction loss stands there. A deeper
+    student repeats teacher layers in order: 2 -> 4 gives 1, 1, 2, 2.
     """
     return tuple((i, -(-i * teacher_layers // student_layers)) for i in range(1, student_layers + 1))
 
@@ -33,7 +34,8 @@ def skip(student_layers: int, teacher_layers: int) -> Pairs:
 def last(student_layers: int, teacher_layers: int) -> Pairs:
     """The teacher's last layers, in order: student layer i learns from Lt - Ls + i.
 
-    Sun et al. 2019, PKD-last. The lower layers of a deeper student all learn from teacher layer 1.
+    Sun et al. 2019, PKD-last, but with the top pair, which they leave to the prediction loss. The lower
+    layers of a deeper student all learn from teacher layer 1.
     """
     offset = teacher_layers - student_layers
     return tuple((i, max(1, offset + i)) for i in range(1, student_layers + 1))
@@ -154,9 +156,12 @@ def emd_weights(
 
     Unit cost of layer i: u_i = sum_j flow_ij cost_ij / w_i; new w = softmax((sum_k u_k / u_i) / T), likewise
     for the teacher by columns. cost, flow [K, S, T]; weights [K, S], [K, T]; T float or [K]. Departure: a
-    floor of 1e-6 on the new weights, as a layer without weight has no unit cost. Where costs are not
+    floor of 1e-6 on the new weights, as a layer without weight has no unit cost; costs below 0 count from
+    the least of them. Where costs are not
     finite, the weights stay as they were.
     """
+    # Bounds on mutual information are negative costs: what counts is how much dearer a pair is than the best.
+    cost = cost - cost.flatten(-2).amin(-1).clamp_max(0.0)[..., None, None]
     spent = flow * cost.to(flow)
     scale = torch.as_tensor(temperature, dtype=flow.dtype, device=flow.device).unsqueeze(-1)
 

@@ -107,6 +107,19 @@ def test_cheap_layers_gain_weight_and_temperature_flattens() -> None:
     assert (start["student"] == 0.5).all()
 
 
+def test_negative_costs_count_from_the_least(seed: int = 0) -> None:
+    """As bounds on mutual information are: a constant on all costs of a member changes nothing."""
+    g = torch.Generator().manual_seed(seed)
+    costs = torch.rand(3, 6, generator=g)
+    costs = costs - costs.amin(-1, keepdim=True)
+    low, high = (mapping.start_state("emd", 2, 3, members=3) for _ in range(2))
+    for _ in range(5):
+        plain, high = mapping.pair_weights("emd", costs, high, 1.0)
+        shifted, low = mapping.pair_weights("emd", costs - 4.0, low, 1.0)
+        torch.testing.assert_close(shifted, plain, rtol=0, atol=1e-5)
+    torch.testing.assert_close(low["student"], high["student"], rtol=0, atol=1e-4)
+
+
 def test_a_diverged_member_leaves_its_neighbours_alone() -> None:
     costs = torch.tensor([[0.1, 0.4, 0.3, 0.2], [0.1, torch.nan, 0.3, 0.2]])
     start = mapping.start_state("emd", 2, 2, members=2)

@@ -156,12 +156,13 @@ def emd_weights(
 
     Unit cost of layer i: u_i = sum_j flow_ij cost_ij / w_i; new w = softmax((sum_k u_k / u_i) / T), likewise
     for the teacher by columns. cost, flow [K, S, T]; weights [K, S], [K, T]; T float or [K]. Departure: a
-    floor of 1e-6 on the new weights, as a layer without weight has no unit cost; costs below 0 count from
-    the least of them. Where costs are not
+    floor of 1e-6 on the new weights, as a layer without weight has no unit cost; costs below 0 are
+    shifted until the least is as large as their spread. Where costs are not
     finite, the weights stay as they were.
     """
-    # Bounds on mutual information are negative costs: what counts is how much dearer a pair is than the best.
-    cost = cost - cost.flatten(-2).amin(-1).clamp_max(0.0)[..., None, None]
+    low, high = cost.flatten(-2).aminmax(dim=-1)
+    # Bounds on mutual information are negative costs, which have no ratios: the dearest is twice the best.
+    cost = cost + torch.where(low < 0, high - 2 * low, torch.zeros_like(low))[..., None, None]
     spent = flow * cost.to(flow)
     scale = torch.as_tensor(temperature, dtype=flow.dtype, device=flow.device).unsqueeze(-1)
 

@@ -107,17 +107,20 @@ def test_cheap_layers_gain_weight_and_temperature_flattens() -> None:
     assert (start["student"] == 0.5).all()
 
 
-def test_negative_costs_count_from_the_least(seed: int = 0) -> None:
-    """As bounds on mutual information are: a constant on all costs of a member changes nothing."""
-    g = torch.Generator().manual_seed(seed)
-    costs = torch.rand(3, 6, generator=g)
-    costs = costs - costs.amin(-1, keepdim=True)
-    low, high = (mapping.start_state("emd", 2, 3, members=3) for _ in range(2))
+def test_negative_costs_are_shifted() -> None:
+    """As bounds on mutual information are: the least counts as the spread, and a constant changes nothing."""
+    costs = torch.rand(3, 6, generator=torch.Generator().manual_seed(0))
+    low, high = costs.amin(-1, keepdim=True), costs.amax(-1, keepdim=True)
+    plain, shifted, lower = (mapping.start_state("emd", 2, 3, members=3) for _ in range(3))
     for _ in range(5):
-        plain, high = mapping.pair_weights("emd", costs, high, 1.0)
-        shifted, low = mapping.pair_weights("emd", costs - 4.0, low, 1.0)
-        torch.testing.assert_close(shifted, plain, rtol=0, atol=1e-5)
-    torch.testing.assert_close(low["student"], high["student"], rtol=0, atol=1e-4)
+        weights, plain = mapping.pair_weights("emd", costs + high - 2 * low, plain, 1.0)
+        for number, state in ((4.0, shifted), (9.0, lower)):
+            found, new = mapping.pair_weights("emd", costs - number, state, 1.0)
+            torch.testing.assert_close(found, weights, rtol=0, atol=1e-4)
+            state.update(new)
+    for side in ("student", "teacher"):
+        torch.testing.assert_close(shifted[side], plain[side], rtol=0, atol=1e-4)
+        assert (plain[side].amax(-1) < 0.9).all()  # no layer takes all
 
 
 def test_a_diverged_member_leaves_its_neighbours_alone() -> None:

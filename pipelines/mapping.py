@@ -121,7 +121,7 @@ def pair_weights(
 def transport_plan(cost: Tensor, student_weights: Tensor, teacher_weights: Tensor) -> Tensor:
     """The flow [..., S, T] of least total cost from layer weights to layer weights.
 
-    cost [..., S, T] >= 0; student_weights [..., S] and teacher_weights [..., T] each sum to 1, and so does
+    cost [..., S, T] of any sign; student_weights [..., S] and teacher_weights [..., T] each sum to 1, and so does
     the flow: its rows sum to the student's weights, its columns to the teacher's. Exact (POT's network
     simplex), float64, on the CPU. A member whose costs are not finite has diverged: it gets the
     independent coupling, so that its loss stays not finite and its neighbours go on.
@@ -133,6 +133,8 @@ def transport_plan(cost: Tensor, student_weights: Tensor, teacher_weights: Tenso
         raise ImportError("the emd layer mapping needs POT: pip install POT") from error
     shape = cost.shape
     matrices = cost.detach().to("cpu", torch.float64).reshape(-1, *shape[-2:])
+    # POT finds no plan for negative costs; a constant on all of them leaves the best one as it is.
+    matrices = matrices - matrices.flatten(-2).amin(-1).clamp_max(0.0)[:, None, None]
     rows = student_weights.detach().to("cpu", torch.float64).expand(shape[:-1]).reshape(-1, shape[-2])
     columns = teacher_weights.detach().to("cpu", torch.float64)
     columns = columns.expand(*shape[:-2], shape[-1]).reshape(-1, shape[-1])

@@ -66,6 +66,8 @@ def test_plan_is_optimal(seed: int, members: int, s: int, t: int) -> None:
         best = linprog(cost[k].numpy().ravel(), A_eq=marginals, b_eq=supply)
         assert (flow[k] * cost[k]).sum().item() == pytest.approx(best.fun, abs=1e-9)
     torch.testing.assert_close(mapping.transport_plan(cost[0], student[0], teacher[0]), flow[0])
+    lower = mapping.transport_plan(cost - 7.0, student, teacher)
+    torch.testing.assert_close((lower * cost).sum((-2, -1)), (flow * cost).sum((-2, -1)))
 
 
 def test_cost_attention_by_hand() -> None:

@@ -121,8 +121,8 @@ def pair_weights(
 def transport_plan(cost: Tensor, student_weights: Tensor, teacher_weights: Tensor) -> Tensor:
     """The flow [..., S, T] of least total cost from layer weights to layer weights.
 
-    cost [..., S, T] of any sign; student_weights [..., S] and teacher_weights [..., T] each sum to 1, and so does
-    the flow: its rows sum to the student's weights, its columns to the teacher's. Exact (POT's network
+    cost [..., S, T] of any sign; student_weights [..., S] and teacher_weights [..., T] each sum to 1, and so
+    does the flow: its rows sum to the student's weights, its columns to the teacher's. Exact (POT's network
     simplex), float64, on the CPU. A member whose costs are not finite has diverged: it gets the
     independent coupling, so that its loss stays not finite and its neighbours go on.
     Raises ImportError where POT is missing.

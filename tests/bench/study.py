@@ -37,18 +37,17 @@ OBJECTIVES = {
     "minilm": {},
     "minilm_v2": {"heads": 16},
     "cka": {"representation": "tokens"},
-    "rkd": {},
+    "rkd": {"representation": "cls"},
     "nst": {},
     "fsp": {},
-    "crd": {},
-    "mi_alpha": {"alpha": [0.1, 0.9]},
-    "info_nce": {},
-    "tuba": {},
-    "nwj": {},
+    "crd": {"representation": "cls"},
+    "mi_alpha": {"alpha": [0.1, 0.9], "representation": "cls"},
+    "info_nce": {"representation": "cls"},
+    "tuba": {"representation": "cls"},
+    "nwj": {"representation": "cls"},
     "barber_agakov": {"representation": "tokens"},
-    "js": {},
+    "js": {"representation": "cls"},
 }
-WEIGHTS = [0.1, 1.0, 10.0]
 
 
 def datasets(data: Path, names: list[str]) -> dict[str, Any]:
@@ -98,12 +97,12 @@ def space(intermediate: Any) -> dict[str, Any]:
     }
 
 
-def objectives_sweep(data: Path, steps: int) -> dict[str, Any]:
-    """Each objective at three weights, on mapping `skip` or its own default."""
+def objectives_sweep(data: Path, steps: int, weights: list[float]) -> dict[str, Any]:
+    """Each objective at these weights, on mapping `skip` or its own default."""
     terms: dict[str, Any] = {"none": {}}
     for name, settings in OBJECTIVES.items():
         if name != "none":
-            terms[name] = {"weight": WEIGHTS, "schedule": "constant", **settings}
+            terms[name] = {"weight": weights, "schedule": "constant", **settings}
             top = name in ("minilm", "minilm_v2", "crd")
             terms[name]["mapping"] = {"top": {"below": 0}} if top else {"skip": {}}
             if name in ("mse", "l1", "cosine", "pkd", "ce", "kl", "fsp"):
@@ -181,11 +180,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--store", required=True)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--weights", type=float, nargs="+", default=[0.1, 1.0, 10.0])
     parser.add_argument("--only", choices=["objectives", "presets"])
     options = parser.parse_args()
     data = options.data.resolve()
     if options.only != "presets":
-        launch(objectives_sweep(data, options.steps), options.store, [])
+        launch(objectives_sweep(data, options.steps, options.weights), options.store, [])
     if options.only != "objectives":
         launch(presets_sweep(data, options.steps), options.store, list(PRESETS))
     report(options.store, Console(width=120))

@@ -36,7 +36,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
-from distiller.spaces.choice import Choice, Union, id_of, parts, tag_of
+from distiller.spaces.choice import Choice, Parameter, Union, id_of, parts, tag_of
 from distiller.spaces.config import STAGES, PipelineConfig, Stage
 from distiller.spaces.errors import InputError
 
@@ -48,7 +48,8 @@ def register(model: type[Choice], place: str) -> None:
     """Make `model` a choice of the stage that its tag belongs to; a second time changes nothing.
 
     Raises:
-        InputError: it is no part: no tag, no function, a name that is taken, or a parameter of no type.
+        InputError: it is no part: no tag, no function, a name that is taken, a parameter of no type, or
+            without a parameter that all choices of its stage have.
     """
     tag = tag_of(model)
     if tag not in STAGE_OF_TAG:
@@ -65,6 +66,9 @@ def register(model: type[Choice], place: str) -> None:
     if tag == "method" and not {"copies", "redraw"} <= parts(model).keys():
         needed = "copies: Copies = 1 and redraw: Redraw = 0, of distiller.spaces.augmentation"
         raise InputError(f"{place}: {model.__name__} makes no views; give it {needed}")
+    if tag == "loss" and not _is_float(parts(model).get("hard_weight")):
+        needed = "hard_weight: HardWeight = 0.5, of distiller.spaces.prediction"
+        raise InputError(f"{place}: {model.__name__} has no weight beside the labels; give it {needed}")
     name, stage = id_of(model), STAGES[STAGE_OF_TAG[tag]]
     assert isinstance(stage.part, Union)
     taken = stage.part.choices.get(name)
@@ -74,6 +78,10 @@ def register(model: type[Choice], place: str) -> None:
         raise InputError(f"{place}: {name!r} is a choice of {STAGE_OF_TAG[tag]} already; take another name")
     widened = Union(tag, MappingProxyType({**stage.part.choices, name: model}))
     _replace(STAGE_OF_TAG[tag], dataclasses.replace(stage, part=widened))
+
+
+def _is_float(part: Parameter | Union | None) -> bool:
+    return isinstance(part, Parameter) and part.python_type is float
 
 
 def registered() -> bool:

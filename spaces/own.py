@@ -39,6 +39,7 @@ from pydantic.fields import FieldInfo
 from distiller.spaces.choice import Choice, Parameter, Union, id_of, parts, tag_of
 from distiller.spaces.config import STAGES, PipelineConfig, Stage
 from distiller.spaces.errors import InputError
+from distiller.spaces.intermediate import Term
 
 GROUP = "distiller.parts"
 STAGE_OF_TAG = {"method": "augmentation", "objective": "intermediate", "loss": "prediction"}
@@ -69,6 +70,13 @@ def register(model: type[Choice], place: str) -> None:
     if tag == "loss" and not _is_float(parts(model).get("hard_weight")):
         needed = "hard_weight: HardWeight = 0.5, of distiller.spaces.prediction"
         raise InputError(f"{place}: {model.__name__} has no weight beside the labels; give it {needed}")
+    if tag == "objective" and not issubclass(model, Term):
+        raise InputError(
+            f"{place}: {model.__name__} has no weight; derive it from distiller.spaces.intermediate.Term"
+        )
+    if tag == "objective" and not isinstance(parts(model).get("mapping"), Union):
+        needed = "mapping: Mapping = Skip(), of distiller.spaces.mapping"
+        raise InputError(f"{place}: {model.__name__} says not which layers it compares; give it {needed}")
     name, stage = id_of(model), STAGES[STAGE_OF_TAG[tag]]
     assert isinstance(stage.part, Union)
     taken = stage.part.choices.get(name)

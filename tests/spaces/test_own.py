@@ -104,6 +104,15 @@ def test_a_part_is_like_any_other_choice(tmp_path: Path) -> None:
         (HUBER.replace("objective:", "purpose:"), "Huber names no stage; give it one field of method"),
         (HUBER.replace("delta: Annotated[float,", "delta: Annotated[bytes,"), "is no parameter type"),
         (
+            HUBER.replace("    mapping: Mapping = Skip()", ""),
+            "give it mapping: Mapping = Skip(), of distiller",
+        ),
+        (HUBER.replace("Mapping = Skip()", "int = 1"), "Huber says not which layers it compares"),
+        (
+            HUBER.replace("(Term)", "(Choice)").replace("import Any", "import Choice, Any"),
+            "from distiller.spaces.intermediate.Term",
+        ),
+        (
             BRIER.replace("hard_weight:", "share:"),
             "Brier has no weight beside the labels; give it hard_weight",
         ),

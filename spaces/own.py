@@ -14,6 +14,10 @@ A part is a `Choice` whose tag says the stage (`objective`, `loss` or `method`),
         @staticmethod
         def function(student, teacher, mask, delta): ...
 
+It may say as class variables what the built-in ones say: an objective `tokenwise: ClassVar[bool] = True`
+where it compares tokens in any representation, a loss `needs_classes: ClassVar[bool] = True` where it
+compares probabilities. Then it leaves the spaces in which it would mean nothing.
+
 An installed package names its parts as entry points of the group `distiller.parts`; a sweep names a module
 of its own under `parts:`. From then on they are like any other choice: in `distiller space`, in the sweep's
 space, in the table and in importance.

@@ -152,7 +152,6 @@ class Maker:
             drawn = int(settings.get("negatives", NEGATIVES))
             memory = {f"{side}_others": unit(normal(drawn, MEMORY_WIDTH)) for side in ("student", "teacher")}
             memory["own"] = torch.eye(len(counts), drawn, dtype=torch.bool)
-            fixed["population"] = 4 * drawn
         return Case(
             self.objective,
             student,

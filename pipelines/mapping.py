@@ -24,8 +24,9 @@ WEIGHT_FLOOR = 1e-6
 def skip(student_layers: int, teacher_layers: int) -> Pairs:
     """Evenly spaced, ending at the top: student layer i learns from ceil(i * Lt / Ls).
 
-    Sun et al. 2019 (arXiv 1908.09355), PKD-skip; 12 -> 4 gives 3, 6, 9, 12. A deeper student repeats
-    teacher layers in order: 2 -> 4 gives 1, 1, 2, 2.
+    TinyBERT's g(m) (arXiv 1909.10351, section 4.2); 12 -> 4 gives 3, 6, 9, 12. PKD-skip (Sun et al. 2019,
+    arXiv 1908.09355) is this without the top pair, for which the prediction loss stands there. A deeper
+    student repeats teacher layers in order: 2 -> 4 gives 1, 1, 2, 2.
     """
     return tuple((i, -(-i * teacher_layers // student_layers)) for i in range(1, student_layers + 1))
 
@@ -33,7 +34,8 @@ def skip(student_layers: int, teacher_layers: int) -> Pairs:
 def last(student_layers: int, teacher_layers: int) -> Pairs:
     """The teacher's last layers, in order: student layer i learns from Lt - Ls + i.
 
-    Sun et al. 2019, PKD-last. The lower layers of a deeper student all learn from teacher layer 1.
+    Sun et al. 2019, PKD-last, but with the top pair, which they leave to the prediction loss. The lower
+    layers of a deeper student all learn from teacher layer 1.
     """
     offset = teacher_layers - student_layers
     return tuple((i, max(1, offset + i)) for i in range(1, student_layers + 1))
@@ -119,7 +121,7 @@ def pair_weights(
 def transport_plan(cost: Tensor, student_weights: Tensor, teacher_weights: Tensor) -> Tensor:
     """The flow [..., S, T] of least total cost from layer weights to layer weights.
 
-    cost [..., S, T] >= 0; student_weights [..., S] and teacher_weights [..., T] each sum to 1, and so does
+    cost [..., S, T] of any sign; student_weights [..., S] and teacher_weights [..., T] each sum to 1, and so does
     the flow: its rows sum to the student's weights, its columns to the teacher's. Exact (POT's network
     simplex), float64, on the CPU. A member whose costs are not finite has diverged: it gets the
     independent coupling, so that its loss stays not finite and its neighbours go on.
@@ -131,6 +133,8 @@ def transport_plan(cost: Tensor, student_weights: Tensor, teacher_weights: Tenso
         raise ImportError("the emd layer mapping needs POT: pip install POT") from error
     shape = cost.shape
     matrices = cost.detach().to("cpu", torch.float64).reshape(-1, *shape[-2:])
+    # POT finds no plan for negative costs; a constant on all of them leaves the best one as it is.
+    matrices = matrices - matrices.flatten(-2).amin(-1).clamp_max(0.0)[:, None, None]
     rows = student_weights.detach().to("cpu", torch.float64).expand(shape[:-1]).reshape(-1, shape[-2])
     columns = teacher_weights.detach().to("cpu", torch.float64)
     columns = columns.expand(*shape[:-2], shape[-1]).reshape(-1, shape[-1])
@@ -154,9 +158,13 @@ def emd_weights(
 
     Unit cost of layer i: u_i = sum_j flow_ij cost_ij / w_i; new w = softmax((sum_k u_k / u_i) / T), likewise
     for the teacher by columns. cost, flow [K, S, T]; weights [K, S], [K, T]; T float or [K]. Departure: a
-    floor of 1e-6 on the new weights, as a layer without weight has no unit cost. Where costs are not
+    floor of 1e-6 on the new weights, as a layer without weight has no unit cost; costs below 0 are
+    shifted until the least is as large as their spread. Where costs are not
     finite, the weights stay as they were.
     """
+    low, high = cost.flatten(-2).aminmax(dim=-1)
+    # Bounds on mutual information are negative costs, which have no ratios: the dearest is twice the best.
+    cost = cost + torch.where(low < 0, high - 2 * low, torch.zeros_like(low))[..., None, None]
     spent = flow * cost.to(flow)
     scale = torch.as_tensor(temperature, dtype=flow.dtype, device=flow.device).unsqueeze(-1)
 

@@ -39,12 +39,12 @@ class Memory:
 
         Returns:
             the vectors of both sides, [G, P, count, C]; and `own` [B, count], which of them are the batch
-            row itself, with the size of the memory.
+            row itself.
         """
         generator = torch.Generator().manual_seed(draw % 2**63)
         drawn = torch.randint(self.rows, (count,), generator=generator).to(rows.device)
         vectors = {f"{side}_others": memory[:, :, drawn] for side, memory in self.sides.items()}
-        return vectors, {"own": rows[:, None] == drawn, "population": self.rows}
+        return vectors, {"own": rows[:, None] == drawn}
 
     @torch.no_grad()
     def refresh(self, rows: Tensor, student: Tensor, teacher: Tensor, parameters: dict[str, Tensor]) -> None:

@@ -35,6 +35,7 @@ from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.files import write_yaml
 from distiller.spaces.presets import BASELINES, PRESETS
 from distiller.spaces.space import Space
+from distiller.spaces.student import Student
 from distiller.spaces.sweep import SweepConfig, of_presets, parse_sweep, sweep_text
 
 
@@ -190,29 +191,27 @@ class Trials:
         """Each architecture without a teacher, at the middle of the optimization's priors: what to beat."""
         sweep = self.running.sweep
         prepared = self.prepared
-        middle = next(iter(self.running.space(self.dataset).points("optimization")))
         assignments = []
         for student in prepared.architectures.values():
-            config = PipelineConfig.model_validate(
-                {
-                    "student": student,
-                    "optimization": middle,
-                    "teacher": [{"checkpoint": name} for name in prepared.teacher.split(MEAN)],
-                }
-            )
-            config = PRESETS["no_teacher"].applied(config, prepared.row["task_kind"])
+            config = PRESETS["no_teacher"].applied(self._config(student), prepared.row["task_kind"])
             assignments.append(
                 Assignment(self.dataset, "baseline", sweep.search.seed, (Task(config, "warm"),))
             )
         return assignments
 
+    def _config(self, student: Student) -> PipelineConfig:
+        """A student with the prepared teachers, at the middle of the optimization's ranges."""
+        return PipelineConfig.model_validate(
+            {
+                "student": student,
+                "optimization": next(iter(self.running.space(self.dataset).points("optimization"))),
+                "teacher": [{"checkpoint": name} for name in self.prepared.teacher.split(MEAN)],
+            }
+        )
+
     def warm(self) -> list[PipelineConfig]:
         """The presets that the search starts with, on the first student and the middle optimization."""
-        middle = {
-            stage: next(iter(self.running.space(self.dataset).points(stage)))
-            for stage in ("student", "teacher", "optimization")
-        }
-        base = PipelineConfig.model_validate(middle)
+        base = self._config(next(iter(self.prepared.architectures.values())))
         kind = self.prepared.row["task_kind"]
         return [PRESETS[name].applied(base, kind) for name in self.running.sweep.search.warm_start]
 

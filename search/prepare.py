@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from distiller.search.prepared import Prepared, pairs_of
 from distiller.search.tokenizers import tokenizers_of
 from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.errors import InputError
+from distiller.spaces.presets import PRESETS
 from distiller.spaces.priors import values_of
 from distiller.spaces.space import Branch, Group, Space
 from distiller.spaces.student import Student
@@ -37,7 +39,7 @@ def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
         tokenizers = tokenizers_of(launch.sweep, dataset, Path(launch.base))
         material = material_for(launch, dataset, teacher)
         space, removed = planned_space(launch.sweep, dataset, material.teacher.layers, tokenizers)
-        fill_views(space, material, launch.sweep.budget.steps)
+        fill_views(space, material, launch.sweep.budget.steps, launch.sweep.search.warm_start)
     data, task = material.dataset, material.dataset.task
     teacher_scores, majority = material.teacher_scores, material.majority_scores
     row = {
@@ -61,8 +63,8 @@ def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
     return Prepared(dataset, teacher, material.teacher.layers, row, found, [*removed, *said], tokenizers)
 
 
-def fill_views(space: Space, material: Material, steps: int) -> None:
-    """Make the texts of every view that a trial of the space can meet, and the teacher's outputs on them.
+def fill_views(space: Space, material: Material, steps: int, presets: Sequence[str] = ()) -> None:
+    """Make the texts of every view that a trial can meet, and the teacher's outputs on them.
 
     Raises:
         InputError: a method lacks what it draws on, such as a checkpoint that cannot be loaded.
@@ -72,6 +74,9 @@ def fill_views(space: Space, material: Material, steps: int) -> None:
     prediction = space.stages["prediction"][0]
     # Without a teacher only labelled rows are trained on: more passes, on texts that nobody labels.
     alone = isinstance(prediction, Branch) and "labels" in prediction.choices
+    for name in presets:
+        for view in views_of(PRESETS[name].augmentation, passes_of(steps, batch_size, pool)):
+            material.outputs(view)
     for slot in range(len(space.stages["augmentation"])):
         for written in space.points("augmentation", slot=slot):
             policy = PipelineConfig.model_validate({"augmentation": written}).augmentation

@@ -19,14 +19,14 @@ Embeddings = Annotated[bool, OneOf(False)]
 class SkipLayers(Choice):
     """Evenly spaced teacher layers, the last one included: student layer i learns from i * L_t / L_s."""
 
-    citation: ClassVar[str] = "Sun et al. 2019, PKD-Skip, arXiv 1908.09355"
+    citation: ClassVar[str] = "Jiao et al. 2020, arXiv 1909.10351; Sun et al. 2019, PKD, arXiv 1908.09355"
     kind: Literal["skip"] = "skip"
 
 
 class LastLayers(Choice):
     """The last teacher layers, one per student layer."""
 
-    citation: ClassVar[str] = "Sun et al. 2019, PKD-Last, arXiv 1908.09355"
+    citation: ClassVar[str] = "Sun et al. 2019, PKD, arXiv 1908.09355"
     kind: Literal["last"] = "last"
 
 

@@ -91,14 +91,14 @@ PRESETS: Mapping[str, Preset] = types.MappingProxyType(
             (Cosine(weight=0.142857, mapping=Top(), projection=NoProjection()),),
         ),
         "pkd": Preset(
-            "Labels, softened outputs, and normalised [CLS] states of evenly spaced layers.",
+            "Labels, softened outputs, and normalised [CLS] states of evenly spaced layers, the last too.",
             "Sun et al. 2019, eq. 7 and 8, arXiv 1908.09355",
             Kl(hard_weight=0.5, temperature=5.0),
             (Pkd(weight=10.0),),
         ),
         "tinybert": Preset(
-            "First hidden states, embeddings and attention scores, then outputs; near words swapped in.",
-            "Jiao et al. 2020, eq. 7 to 11 and algorithm 1, arXiv 1909.10351",
+            "First hidden states, embeddings and attention scores, then outputs; 4 copies with near words.",
+            "Jiao et al. 2020, eq. 7 to 11; after algorithm 1, arXiv 1909.10351",
             SoftCrossEntropy(hard_weight=0.0, temperature=1.0),
             (
                 Mse(
@@ -108,7 +108,7 @@ PRESETS: Mapping[str, Preset] = types.MappingProxyType(
                 ),
                 Attention(target="scores", schedule=FirstStage(share=0.5)),
             ),
-            (EmbeddingNeighbours(strength=0.3, copies=4),),
+            (EmbeddingNeighbours(strength=0.4, copies=4),),
         ),
         "minilm": Preset(
             "First attention maps and value relations of the last layer, then labels.",
@@ -132,14 +132,14 @@ PRESETS: Mapping[str, Preset] = types.MappingProxyType(
             ),
         ),
         "mixkd": Preset(
-            "Labels and the teacher's outputs, half of them on mixtures of texts.",
-            "Liang et al. 2021, eq. 3 to 6, arXiv 2011.00593",
+            "Labels, and the teacher's outputs, half of them on mixtures (whose labels are not mixed too).",
+            "After Liang et al. 2021, section 3, arXiv 2011.00593",
             LogitMse(hard_weight=0.5),
             augmentation=(Mixup(concentration=0.4),),
         ),
         "codir": Preset(
-            "Labels, softened outputs, and mean-pooled layers told from a memory of other texts'.",
-            "Sun et al. 2020, eq. 4 to 7, arXiv 2009.14167",
+            "Labels, softened outputs, and each mean-pooled layer told from a memory, with the loss of CRD.",
+            "After Sun et al. 2020, section 3, arXiv 2009.14167",
             Kl(hard_weight=0.5, temperature=2.0),
             (Crd(weight=0.1, representation="mean", mapping=Skip()),),
         ),
@@ -150,8 +150,8 @@ PRESETS: Mapping[str, Preset] = types.MappingProxyType(
             (Mse(representation="cls", mapping=AttentionWeighted()),),
         ),
         "distiller_best": Preset(
-            "MI-alpha between evenly spaced layers, outputs, changed words and mixtures of texts.",
-            "He et al. 2021, section 5, arXiv 2109.11105",
+            "MI-alpha between evenly spaced layers, outputs, changed words (random ones) and mixtures.",
+            "After He et al. 2021, section 5, arXiv 2109.11105",
             Kl(hard_weight=0.5, temperature=2.0),
             (MiAlpha(alpha=0.9, weight=0.1),),
             (RandomWords(strength=0.1, copies=1), Mixup(concentration=0.4)),

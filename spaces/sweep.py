@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -108,7 +109,7 @@ class Search(_Strict):
     """Configs trained at once in one process (worth it on a GPU)."""
     seed: int = Field(default=0, ge=0)
     warm_start: tuple[str, ...] = ()
-    """Presets that are tried first, on the middle of the student's and optimization's priors."""
+    """Presets that are tried first, with the first student and the middle of the optimization's priors."""
     finalists: Finalists = Finalists()
 
     @field_validator("warm_start")
@@ -246,7 +247,9 @@ def of_presets(sweep: SweepConfig, presets: Sequence[str]) -> SweepConfig:
     # Presets bring these stages themselves: nothing else is to be prepared for.
     bare = {"augmentation": "none", "intermediate": "none"}
     own = {dataset: {**stages, **bare} for dataset, stages in sweep.space_for.items()}
-    name = f"{sweep.name}-{chosen[0] if len(chosen) == 1 else 'presets'}"
+    name = f"{sweep.name}-{'-'.join(chosen)}"
+    if not NAME.fullmatch(name):
+        name = f"{sweep.name}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     changes = {"name": name, "search": search, "space": {**sweep.space, **bare}, "space_for": own}
     return sweep.model_copy(update=changes)
 

@@ -12,6 +12,8 @@ from distiller.pipelines.objectives.masking import comparable, unit
 
 MEMORY_WIDTH = 128
 MOMENTUM = 0.5
+NOTHING = -1e4
+"""A score that counts for nothing, and leaves a sum of nothing else finite."""
 
 
 def crd_parameters(student_width: int, teacher_width: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -55,31 +57,30 @@ def crd(
     student_others: Tensor,
     teacher_others: Tensor,
     own: Tensor,
-    population: int,
 ) -> Tensor:
     """Minus the log-likelihood of telling the pair from `negatives` others, both ways; mean over examples.
 
     Tian et al. 2020 (arXiv 1910.10699), eq. 17 to 19: a score s = <u, v> of unit vectors makes
-    h = e^(s/T) / (e^(s/T) + K/N), and the loss is -log h(pair) - sum over others of log(1 - h), with the
-    student's vector against the teacher's memory and the teacher's against the student's.
+    h = e^(s/T) / (e^(s/T) + K Z / N), and the loss is -log h(pair) - sum over others of log(1 - h), with the
+    student's vector against the teacher's memory and the teacher's against the student's. Z is the constant
+    of noise-contrastive estimation, without which h is near 1 for every pair. Departure: the authors' code
+    takes it from the first batch, here it is N times the mean of e^(s/T) over the others of each batch,
+    without a gradient, so that N cancels.
 
     Args:
         student, teacher: [B, Hs] and [B, Ht].
         negatives: the setting that sizes the draw; K is what was drawn.
         student_others, teacher_others: [K, MEMORY_WIDTH] remembered vectors, the same for all the batch.
         own: [B, K], True where that row is the example's own.
-        population: the number N of remembered rows.
     """
     student_vectors, teacher_vectors = crd_embed(student, teacher, parameters)
-    offset = math.log(student_others.shape[0] / population)
-    pairs = (student_vectors * teacher_vectors).sum(-1) / temperature - offset
+    pairs = (student_vectors * teacher_vectors).sum(-1) / temperature
 
     def told_apart(anchors: Tensor, others: Tensor) -> Tensor:
-        scores = anchors @ others.detach().to(anchors.dtype).transpose(-1, -2) / temperature - offset
-        return F.logsigmoid(-scores).masked_fill(own, 0.0).sum(-1)
+        scores = anchors @ others.detach().to(anchors.dtype).transpose(-1, -2) / temperature
+        raised = scores.detach().masked_fill(own, NOTHING).flatten().logsumexp(0)
+        noise = raised - (~own).sum().clamp_min(1).log() + math.log(others.shape[0])
+        strangers = F.logsigmoid(noise - scores).masked_fill(own, 0.0).sum(-1)
+        return F.logsigmoid(pairs - noise) + strangers
 
-    return -(
-        2.0 * F.logsigmoid(pairs)
-        + told_apart(student_vectors, teacher_others)
-        + told_apart(teacher_vectors, student_others)
-    ).mean()
+    return -(told_apart(student_vectors, teacher_others) + told_apart(teacher_vectors, student_others)).mean()

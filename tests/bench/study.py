@@ -20,7 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from distiller.results import load
+from distiller.spaces.config import PipelineConfig
 from distiller.spaces.files import write_yaml
+from distiller.spaces.narrowing import parse_space
 from distiller.spaces.presets import PRESETS
 
 OBJECTIVES = {
@@ -106,13 +108,9 @@ def objectives_sweep(data: Path, steps: int) -> dict[str, Any]:
             terms[name]["mapping"] = {"top": {"below": 0}} if top else {"skip": {}}
             if name in ("mse", "l1", "cosine", "pkd", "ce", "kl", "fsp"):
                 terms[name]["projection"] = {"linear": {"shared": False}}
-    count = 1 + sum(
-        len(WEIGHTS) * max([len(v) for v in s.values() if isinstance(v, list)] or [1])
-        for n, s in OBJECTIVES.items()
-        if n != "none"
-    )
-    search = {"trials": count, "sampler": "grid", "scheduler": "none", "finalists": {"top": 0}}
     spaces = space(terms)
+    count = int(parse_space({**spaces, "prediction": "mse"}).size(levels=1))
+    search = {"trials": count, "sampler": "grid", "scheduler": "none", "finalists": {"top": 0}}
     kl = {**spaces, "prediction": {"kl": spaces["prediction"]["kl"]}}
     mse = {"stsb": {"prediction": {"mse": spaces["prediction"]["mse"]}}}
     return sweep("objectives", data, ["sst2", "stsb"], steps, space=kl, space_for=mse, search=search)
@@ -156,18 +154,24 @@ def report(store: str, console: Console) -> None:
         )
     console.print(table)
     finals = done[(done["sweep"] != "objectives") & (done["role"] != "search") & (done["seed"] > 0)]
-    table = Table("dataset", "config", "role", "validation", "test", "teacher", "s per 1,000 examples")
-    for (dataset, config, role), rows in finals.groupby(["dataset", "config_id", "role"]):
+    table = Table("dataset", "preset", "validation", "test", "teacher", "s per 1,000 examples")
+    for (dataset, _), rows in finals[finals["role"] == "finalist"].groupby(["dataset", "config_id"]):
         table.add_row(
             dataset,
-            config,
-            role,
+            preset_of(rows.iloc[0]),
             f"{rows['score'].mean():.4f} ± {rows['score'].std():.4f}",
             f"{rows['test_score'].mean():.4f}",
             f"{rows['teacher_score'].iloc[0]:.4f}",
             f"{rows['seconds'].median():.2f}",
         )
     console.print(table)
+
+
+def preset_of(row: Any) -> str:
+    """The name of the preset that a row's config is."""
+    config = PipelineConfig.model_validate_json(row["config"])
+    names = [n for n, p in PRESETS.items() if p.applied(config, row["task_kind"]) == config]
+    return names[0] if names else str(row["config_id"])
 
 
 def main() -> None:

@@ -66,6 +66,8 @@ def test_plan_is_optimal(seed: int, members: int, s: int, t: int) -> None:
         best = linprog(cost[k].numpy().ravel(), A_eq=marginals, b_eq=supply)
         assert (flow[k] * cost[k]).sum().item() == pytest.approx(best.fun, abs=1e-9)
     torch.testing.assert_close(mapping.transport_plan(cost[0], student[0], teacher[0]), flow[0])
+    lower = mapping.transport_plan(cost - 7.0, student, teacher)
+    torch.testing.assert_close((lower * cost).sum((-2, -1)), (flow * cost).sum((-2, -1)))
 
 
 def test_cost_attention_by_hand() -> None:
@@ -105,6 +107,22 @@ def test_cheap_layers_gain_weight_and_temperature_flattens() -> None:
         sharp, flat = state[side]
         assert sharp[0] > flat[0] > 0.5
     assert (start["student"] == 0.5).all()
+
+
+def test_negative_costs_are_shifted() -> None:
+    """As bounds on mutual information are: the least counts as the spread, and a constant changes nothing."""
+    costs = torch.rand(3, 6, generator=torch.Generator().manual_seed(0))
+    low, high = costs.amin(-1, keepdim=True), costs.amax(-1, keepdim=True)
+    plain, shifted, lower = (mapping.start_state("emd", 2, 3, members=3) for _ in range(3))
+    for _ in range(5):
+        weights, plain = mapping.pair_weights("emd", costs + high - 2 * low, plain, 1.0)
+        for number, state in ((4.0, shifted), (9.0, lower)):
+            found, new = mapping.pair_weights("emd", costs - number, state, 1.0)
+            torch.testing.assert_close(found, weights, rtol=0, atol=1e-4)
+            state.update(new)
+    for side in ("student", "teacher"):
+        torch.testing.assert_close(shifted[side], plain[side], rtol=0, atol=1e-4)
+        assert (plain[side].amax(-1) < 0.9).all()  # no layer takes all
 
 
 def test_a_diverged_member_leaves_its_neighbours_alone() -> None:

@@ -146,7 +146,7 @@ def test_own_parts_are_listed(swept):
 def test_presets_in_place_of_a_search(swept):
     done = swept.run("launch", "own.yaml", "--preset", "minilm", "--preset", "hinton")
     assert done.returncode == 0, done.stderr
-    rows = swept.rows("own-presets")
+    rows = swept.rows("own-minilm-hinton")
     searched = {row["config_id"] for row in rows if row["role"] == "search"}
     middle = json.loads(next(row["config"] for row in rows if row["role"] == "search"))
     base = PipelineConfig.model_validate({k: middle[k] for k in ("student", "teacher", "optimization")})

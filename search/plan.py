@@ -192,6 +192,11 @@ def record_tokenizers(store: Store, sweep: str, dataset: str, tokenizers: Tokeni
         store.write_text(sweep, tokenizers_file(dataset), tokenizers.to_json())
 
 
+def place_of(sweep: SweepConfig, dataset: str, stage: str) -> str:
+    """Where a sweep's file narrows a stage for a dataset: `space`, or `space_for` and its name."""
+    return f"space_for.{dataset}" if stage in sweep.space_for.get(dataset, {}) else "space"
+
+
 def tokenizers_file(dataset: str) -> str:
     """Where a launch records who does not share a tokenizer."""
     return f"{dataset}-tokenizers.json"

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
@@ -43,11 +44,27 @@ def from_pretrained(kind: Any, source: str, revision: str | None, place: str, **
     try:
         return kind.from_pretrained(source, revision=revision, **options)
     except (OSError, ValueError) as error:
+        if _out_of_reach(error):
+            raise InputError(
+                f"{place}: {source!r} cannot be loaded (the model hub cannot be reached, and this machine "
+                "holds no copy); connect to it, or give a local folder"
+            ) from error
         first = str(error).strip().splitlines()[0]
         raise InputError(
             f"{place}: {source!r} cannot be loaded ({first}); give a local folder or a hub name of a model "
             "with safetensors weights"
         ) from error
+
+
+def _out_of_reach(error: BaseException | None) -> bool:
+    """Whether a name could not be looked up: nothing is known about whether it is right."""
+    while error is not None:
+        if isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled)):
+            return True
+        if isinstance(error, HfHubHTTPError) and error.response.status_code >= 500:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def load_tokenizer(source: str, revision: str | None, place: str) -> Any:

@@ -35,10 +35,10 @@ def family_of(family: str, teacher: PretrainedConfig) -> str:
     return own if family == "teacher" else family
 
 
-def heads_of(width: int) -> int:
-    """How many heads of about 64 make up `width`, each of an even width (rotations turn pairs)."""
-    fitting = (h for h in range(max(1, width // HEAD_WIDTH), 0, -1) if width % h == 0 and width // h % 2 == 0)
-    return next(fitting, 1)
+def heads_of(width: int, head_width: int = HEAD_WIDTH) -> int:
+    """How many heads of about `head_width` make up `width`, each of an even width (rotations turn pairs)."""
+    most = max(1, width // head_width)
+    return next((h for h in range(most, 0, -1) if width % h == 0 and width // h % 2 == 0), 1)
 
 
 def table_width(family: str, width: int, teacher: PretrainedConfig) -> int:
@@ -86,7 +86,7 @@ def _proportions(family: str, width: int) -> dict[str, Any]:
             "intra_bottleneck_size": width // 4,
             "intermediate_size": width,
             "embedding_size": table,
-            "num_attention_heads": max(1, width // 4 // (HEAD_WIDTH // 2)),
+            "num_attention_heads": heads_of(width // 4, HEAD_WIDTH // 2),
         },
         # As in version 3: relative positions alone, in 256 buckets.
         "deberta-v2": lambda: {

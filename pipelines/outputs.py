@@ -59,7 +59,8 @@ class PredictionGroup:
         choices = [c.prediction for c in configs]
         self.loss, self.members, self.layout, self.dtype = choices[0].loss, list(members), layout, dtype
         values = {name: [getattr(c, name) for c in choices] for name in _vector_settings(choices[0])}
-        values.setdefault("hard_weight", [1.0] * len(choices))
+        # Labels alone say no weight: they are all there is. Any other loss is the teacher's.
+        values.setdefault("hard_weight", [float(isinstance(c, LabelsOnly)) for c in choices])
         smoothing = [c.optimization.label_smoothing for c in configs]
         if any(smoothing) and layout != "scores":
             values["label_smoothing"] = smoothing

@@ -11,11 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from distiller.pipelines.data import load_dataset
-from distiller.search.plan import planned_space
+from distiller.pipelines.own import adopt_own_parts
+from distiller.search.checkpoints import check_checkpoints, teacher_config
+from distiller.search.plan import planned_space, teachers_of
 from distiller.search.prepared import check_inputs
+from distiller.search.tokenizers import tokenizers_of
 from distiller.spaces.own import registered
 from distiller.spaces.presets import BASELINES
-from distiller.spaces.space import Branch
+from distiller.spaces.space import Branch, Space
 from distiller.spaces.sweep import SweepConfig, of_presets, parse_sweep, sweep_text
 
 
@@ -28,10 +31,6 @@ def read_sweep(reference: str, presets: Sequence[str]) -> tuple[SweepConfig, Pat
     text, base = sweep_text(reference)
     sweep = parse_sweep(text, reference, base)
     if registered():
-        from distiller.pipelines.own import (
-            adopt_own_parts,  # loads torch
-        )
-
         adopt_own_parts()
     if presets:
         sweep = of_presets(sweep, presets)
@@ -41,15 +40,32 @@ def read_sweep(reference: str, presets: Sequence[str]) -> tuple[SweepConfig, Pat
     return sweep, base
 
 
+def met_space(sweep: SweepConfig, dataset: str, base: Path) -> tuple[Space, list[str]]:
+    """A dataset's space as its workers will find it, and what was taken out: teachers' layers, tokenizers.
+
+    Raises:
+        InputError: a checkpoint cannot be loaded, or teachers and students do not fit together.
+    """
+    tokenizers = tokenizers_of(sweep, dataset, base)
+    leads = {team[0] for team in teachers_of(sweep.space_of(dataset))}
+    layers = min(int(teacher_config(sweep, lead, base).num_hidden_layers) for lead in leads)
+    return planned_space(sweep, dataset, layers, tokenizers)
+
+
 def outline(sweep: SweepConfig, base: Path) -> list[dict[str, Any]]:
-    """One entry per dataset, plain data."""
+    """One entry per dataset, plain data; loads configs and tokenizers of all checkpoints, on the hub too.
+
+    Raises:
+        InputError: one cannot be loaded, or does not fit to the others.
+    """
+    check_checkpoints(sweep, base)
     search = sweep.search
     finalists = search.finalists
     winners = min(1, finalists.top) * finalists.seeds
     after = finalists.top * finalists.seeds + len(BASELINES) * winners + (winners if finalists.top > 1 else 0)
     found = []
     for name, config in sweep.datasets.items():
-        space, removed = planned_space(sweep, name)
+        space, removed = met_space(sweep, name, base)
         data = load_dataset(name, config, base)
         found.append(
             {

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from distiller.results.store import Store
 from distiller.spaces.augmentation import Mixup
-from distiller.spaces.choice import Union
+from distiller.spaces.choice import Choice, Union
 from distiller.spaces.config import MEAN, STAGES, PipelineConfig
 from distiller.spaces.datasets import TaskKind
 from distiller.spaces.errors import InputError
@@ -21,23 +20,8 @@ from distiller.spaces.removal import values_at, without
 from distiller.spaces.space import Branch, Group, Space
 from distiller.spaces.sweep import CacheConfig, SweepConfig
 
-NEEDS_CLASSES = ("ce", "kl", "reverse_kl", "js", "dkd", "dist")
 NO_CLASSES = "a regression has no class probabilities"
 WORD_BY_WORD = ("mixup", "back_translation")
-IMPOSSIBLE: Mapping[TaskKind, Mapping[str, tuple[tuple[str, ...], str, str]]] = types.MappingProxyType(
-    {
-        "regression": {"prediction": (NEEDS_CLASSES, NO_CLASSES, "mse or l1")},
-        "qa": {"augmentation": (WORD_BY_WORD, "it would lose the words of the answer", "none")},
-        "token_classification": {"augmentation": (WORD_BY_WORD, "its words would have no tags", "none")},
-    }
-)
-"""By task and stage: the choices that mean nothing there, why, and what does."""
-_OBJECTIVES = STAGES["intermediate"].part
-assert isinstance(_OBJECTIVES, Union)
-TOKENWISE = tuple(name for name, c in _OBJECTIVES.choices.items() if issubclass(c, Term) and c.tokenwise)
-"""Intermediate objectives that compare tokens, whatever their parameters."""
-
-
 TOKEN_OUTPUTS = ("qa", "token_classification")
 """Tasks whose outputs stand at tokens: who learns or is averaged there needs the same tokens."""
 
@@ -69,6 +53,29 @@ OneTokenizer = Tokenizers()
 """As wherever no student is pretrained and no teachers are averaged."""
 
 
+def impossible(kind: TaskKind) -> Mapping[str, tuple[tuple[str, ...], str, str]]:
+    """By stage: the choices that mean nothing in a task, why, and what does; own parts are among them."""
+    if kind == "regression":
+        needy = _named("prediction", lambda choice: getattr(choice, "needs_classes", False))
+        return {"prediction": (needy, NO_CLASSES, "mse or l1")}
+    if kind == "qa":
+        return {"augmentation": (WORD_BY_WORD, "it would lose the words of the answer", "none")}
+    if kind == "token_classification":
+        return {"augmentation": (WORD_BY_WORD, "its words would have no tags", "none")}
+    return {}
+
+
+def tokenwise_objectives() -> tuple[str, ...]:
+    """Intermediate objectives that compare tokens, whatever their parameters."""
+    return _named("intermediate", lambda choice: issubclass(choice, Term) and choice.tokenwise)
+
+
+def _named(stage: str, condition: Callable[[type[Choice]], bool]) -> tuple[str, ...]:
+    part = STAGES[stage].part
+    assert isinstance(part, Union)
+    return tuple(name for name, choice in part.choices.items() if condition(choice))
+
+
 def teachers_of(space: Space) -> list[tuple[str, ...]]:
     """Every teacher of a space, as the names whose mean it is, in order; the first of them leads."""
     slots = []
@@ -98,7 +105,7 @@ def planned_space(
     """
     space, removed = _readable(sweep, dataset, tokenizers)
     kind = sweep.datasets[dataset].kind
-    for stage, (choices, reason, instead) in IMPOSSIBLE.get(kind, {}).items():
+    for stage, (choices, reason, instead) in impossible(kind).items():
         for choice in choices:
             if not any(choice in node.choices for node in space.stages[stage] if isinstance(node, Branch)):
                 continue
@@ -138,7 +145,7 @@ def _readable(sweep: SweepConfig, dataset: str, tokenizers: Tokenizers) -> tuple
     paths: list[tuple[str, str | None]] = [("augmentation.mixup", None)] if students or teams else []
     if students:
         paths += [("intermediate.*.representation", "tokens")]
-        paths += [(f"intermediate.{name}", None) for name in TOKENWISE]
+        paths += [(f"intermediate.{name}", None) for name in tokenwise_objectives()]
     taken: list[str] = []
     for path, value in paths:
         try:
@@ -183,6 +190,11 @@ def record_tokenizers(store: Store, sweep: str, dataset: str, tokenizers: Tokeni
     """Keep beside the sweep's file what `searched_space` needs to know."""
     if tokenizers != OneTokenizer:
         store.write_text(sweep, tokenizers_file(dataset), tokenizers.to_json())
+
+
+def place_of(sweep: SweepConfig, dataset: str, stage: str) -> str:
+    """Where a sweep's file narrows a stage for a dataset: `space`, or `space_for` and its name."""
+    return f"space_for.{dataset}" if stage in sweep.space_for.get(dataset, {}) else "space"
 
 
 def tokenizers_file(dataset: str) -> str:

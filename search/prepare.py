@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from transformers import AutoConfig, PretrainedConfig
+from transformers import PretrainedConfig
 
-from distiller.pipelines.checkpoint import from_pretrained
 from distiller.pipelines.cost import latency_ms
 from distiller.pipelines.material import Material
-from distiller.pipelines.places import located
 from distiller.pipelines.pretrained import own_config
 from distiller.pipelines.student import architecture, untrained
 from distiller.pipelines.views import passes_of, views_of
 from distiller.search.assignment import Launch, Preparation
+from distiller.search.checkpoints import teacher_config
 from distiller.search.materials import Notes, material_for, worker_device
 from distiller.search.plan import planned_space
 from distiller.search.prepared import Prepared, pairs_of
@@ -130,10 +129,7 @@ def measure_latencies(launch: Launch) -> None:
     cache = Path(launch.sweep.cache.path)
     base = Path(launch.base)
     for dataset, team in pairs_of(launch.sweep):
-        name = team.split(MEAN)[0]
-        teacher, place = launch.sweep.teachers[name], f"teachers.{name}.model"
-        source = located(teacher.model, base, place)
-        config = from_pretrained(AutoConfig, source, teacher.revision, place)
+        config = teacher_config(launch.sweep, team.split(MEAN)[0], base)
         space, _ = planned_space(launch.sweep, dataset, int(config.num_hidden_layers))
         for known, student in architectures(space, config, base).items():
             model = untrained(student, own_config(student, config, base))

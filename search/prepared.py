@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,15 @@ from distiller.pipelines.data import load_dataset
 from distiller.pipelines.places import located
 from distiller.results.store import Store
 from distiller.search.assignment import Launch
-from distiller.search.plan import OneTokenizer, Tokenizers, planned_space, pretrained_of, teachers_of
+from distiller.search.plan import (
+    OneTokenizer,
+    Tokenizers,
+    place_of,
+    planned_space,
+    pretrained_of,
+    teachers_of,
+)
+from distiller.spaces.augmentation import Augmentation
 from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.space import slot_paths
@@ -75,10 +84,8 @@ def check_inputs(sweep: SweepConfig, base: Path) -> None:
     for name in sweep.datasets:
         check_augmentation_inputs(sweep, name, base)
     for name, dataset in sweep.datasets.items():
-        own = "student" in sweep.space_for.get(name, {})
         for checkpoint in pretrained_of(sweep.space_of(name)):
-            place = f"space_for.{name}" if own else "space"
-            located(checkpoint, base, f"{place}.student.pretrained.checkpoint")
+            located(checkpoint, base, f"{place_of(sweep, name, 'student')}.student.pretrained.checkpoint")
         load_dataset(name, dataset, base)
 
 
@@ -88,12 +95,18 @@ def check_augmentation_inputs(sweep: SweepConfig, dataset: str, base: Path) -> N
     Raises:
         InputError: one is missing; names the place in the sweep.
     """
+    for choice, place in augmentation_choices(sweep, dataset):
+        check_choice(choice, base, place)
+
+
+def augmentation_choices(sweep: SweepConfig, dataset: str) -> Iterator[tuple[Augmentation, str]]:
+    """What each slot of a dataset's augmentation may hold, and the slot's place in the sweep's file."""
     space, _ = planned_space(sweep, dataset)
-    top = f"space_for.{dataset}" if "augmentation" in sweep.space_for.get(dataset, {}) else "space"
+    top = place_of(sweep, dataset, "augmentation")
     for slot, path in enumerate(slot_paths("augmentation", space.stages["augmentation"])):
         for written in space.points("augmentation", slot=slot):
             (choice,) = PipelineConfig.model_validate({"augmentation": written}).augmentation
-            check_choice(choice, base, f"{top}.{path}")
+            yield choice, f"{top}.{path}"
 
 
 def record_dataset(launch: Launch, prepared: Prepared) -> None:

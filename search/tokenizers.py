@@ -7,8 +7,7 @@ from pathlib import Path
 
 from distiller.pipelines.checkpoint import load_tokenizer, tokenizer_key
 from distiller.pipelines.places import located
-from distiller.pipelines.pretrained import PLACE
-from distiller.search.plan import OneTokenizer, Tokenizers, pretrained_of, teachers_of
+from distiller.search.plan import OneTokenizer, Tokenizers, place_of, pretrained_of, teachers_of
 from distiller.spaces.space import Space
 from distiller.spaces.sweep import SweepConfig
 
@@ -28,9 +27,10 @@ def tokenizers_of(sweep: SweepConfig, dataset: str, base: Path) -> Tokenizers:
         name: _key(sweep.teachers[name].model, sweep.teachers[name].revision, base, f"teachers.{name}.model")
         for name in names
     }
+    place = f"{place_of(sweep, dataset, 'student')}.student.pretrained.checkpoint"
     leads = {keys[team[0]] for team in teams}
     return Tokenizers(
-        students=tuple(s for s in students if {_key(s, None, base, PLACE)} != leads),
+        students=tuple(s for s in students if {_key(s, None, base, place)} != leads),
         teams=tuple(dict.fromkeys(team for team in teams if len({keys[name] for name in team}) > 1)),
     )
 

@@ -14,6 +14,10 @@ A part is a `Choice` whose tag says the stage (`objective`, `loss` or `method`),
         @staticmethod
         def function(student, teacher, mask, delta): ...
 
+It may say as class variables what the built-in ones say: an objective `tokenwise: ClassVar[bool] = True`
+where it compares tokens in any representation, a loss `needs_classes: ClassVar[bool] = True` where it
+compares probabilities. Then it leaves the spaces in which it would mean nothing.
+
 An installed package names its parts as entry points of the group `distiller.parts`; a sweep names a module
 of its own under `parts:`. From then on they are like any other choice: in `distiller space`, in the sweep's
 space, in the table and in importance.
@@ -36,9 +40,10 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
-from distiller.spaces.choice import Choice, Union, id_of, parts, tag_of
+from distiller.spaces.choice import Choice, Parameter, Union, id_of, parts, tag_of
 from distiller.spaces.config import STAGES, PipelineConfig, Stage
 from distiller.spaces.errors import InputError
+from distiller.spaces.intermediate import Term
 
 GROUP = "distiller.parts"
 STAGE_OF_TAG = {"method": "augmentation", "objective": "intermediate", "loss": "prediction"}
@@ -48,7 +53,8 @@ def register(model: type[Choice], place: str) -> None:
     """Make `model` a choice of the stage that its tag belongs to; a second time changes nothing.
 
     Raises:
-        InputError: it is no part: no tag, no function, a name that is taken, or a parameter of no type.
+        InputError: it is no part: no tag, no function, a name that is taken, a parameter of no type, or
+            without a parameter that all choices of its stage have.
     """
     tag = tag_of(model)
     if tag not in STAGE_OF_TAG:
@@ -65,6 +71,16 @@ def register(model: type[Choice], place: str) -> None:
     if tag == "method" and not {"copies", "redraw"} <= parts(model).keys():
         needed = "copies: Copies = 1 and redraw: Redraw = 0, of distiller.spaces.augmentation"
         raise InputError(f"{place}: {model.__name__} makes no views; give it {needed}")
+    if tag == "loss" and not _is_float(parts(model).get("hard_weight")):
+        needed = "hard_weight: HardWeight = 0.5, of distiller.spaces.prediction"
+        raise InputError(f"{place}: {model.__name__} has no weight beside the labels; give it {needed}")
+    if tag == "objective" and not issubclass(model, Term):
+        raise InputError(
+            f"{place}: {model.__name__} has no weight; derive it from distiller.spaces.intermediate.Term"
+        )
+    if tag == "objective" and not isinstance(parts(model).get("mapping"), Union):
+        needed = "mapping: Mapping = Skip(), of distiller.spaces.mapping"
+        raise InputError(f"{place}: {model.__name__} says not which layers it compares; give it {needed}")
     name, stage = id_of(model), STAGES[STAGE_OF_TAG[tag]]
     assert isinstance(stage.part, Union)
     taken = stage.part.choices.get(name)
@@ -74,6 +90,10 @@ def register(model: type[Choice], place: str) -> None:
         raise InputError(f"{place}: {name!r} is a choice of {STAGE_OF_TAG[tag]} already; take another name")
     widened = Union(tag, MappingProxyType({**stage.part.choices, name: model}))
     _replace(STAGE_OF_TAG[tag], dataclasses.replace(stage, part=widened))
+
+
+def _is_float(part: Parameter | Union | None) -> bool:
+    return isinstance(part, Parameter) and part.python_type is float
 
 
 def registered() -> bool:

@@ -1,7 +1,7 @@
 """The prediction stage: what the student's outputs learn from the teacher's and from the labels.
 
 The loss is hard_weight * (loss against the label) + (1 - hard_weight) * (loss against the teacher).
-The first sees labelled rows only.
+The first sees labelled rows only. A loss that `needs_classes` compares probabilities: a regression has none.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class SoftCrossEntropy(Choice):
     """Cross-entropy against the teacher's softened distribution, times temperature squared."""
 
     citation: ClassVar[str] = "Hinton et al. 2015, arXiv 1503.02531"
+    needs_classes: ClassVar[bool] = True
     loss: Literal["ce"] = "ce"
     hard_weight: HardWeight = 0.5
     temperature: Temperature = 2.0
@@ -37,6 +38,7 @@ class Kl(Choice):
     """KL divergence from the teacher's softened distribution to the student's, times temperature squared."""
 
     citation: ClassVar[str] = "Hinton et al. 2015, arXiv 1503.02531"
+    needs_classes: ClassVar[bool] = True
     loss: Literal["kl"] = "kl"
     hard_weight: HardWeight = 0.5
     temperature: Temperature = 2.0
@@ -46,6 +48,7 @@ class ReverseKl(Choice):
     """KL divergence from the student's softened distribution to the teacher's, times temperature squared."""
 
     citation: ClassVar[str] = "Gu et al. 2024, MiniLLM, arXiv 2306.08543"
+    needs_classes: ClassVar[bool] = True
     loss: Literal["reverse_kl"] = "reverse_kl"
     hard_weight: HardWeight = 0.5
     temperature: Temperature = 2.0
@@ -55,6 +58,7 @@ class JensenShannon(Choice):
     """Jensen-Shannon divergence of the softened distributions, times temperature squared."""
 
     citation: ClassVar[str] = "Lin 1991, IEEE Trans. Inf. Theory 37(1); Wen et al. 2023, arXiv 2307.15190"
+    needs_classes: ClassVar[bool] = True
     loss: Literal["js"] = "js"
     hard_weight: HardWeight = 0.5
     temperature: Temperature = 2.0
@@ -67,6 +71,7 @@ class DecoupledKd(Choice):
     """
 
     citation: ClassVar[str] = "Zhao et al. 2022, DKD, eq. 7, arXiv 2203.08679"
+    needs_classes: ClassVar[bool] = True
     loss: Literal["dkd"] = "dkd"
     hard_weight: HardWeight = 0.5
     temperature: Temperature = 2.0
@@ -78,6 +83,7 @@ class Dist(Choice):
     """One minus Pearson's correlation of softened probabilities, over classes and over the batch."""
 
     citation: ClassVar[str] = "Huang et al. 2022, DIST, eq. 8-11, arXiv 2205.10536"
+    needs_classes: ClassVar[bool] = True
     loss: Literal["dist"] = "dist"
     hard_weight: HardWeight = 0.5
     temperature: Temperature = 1.0

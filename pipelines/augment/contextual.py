@@ -37,6 +37,18 @@ class Gap:
     uniform: float
 
 
+def masking_tokenizer(source: str, place: str) -> Any:
+    """The tokenizer of a masked language model.
+
+    Raises:
+        InputError: it cannot be loaded, or has no mask token; `place` is where the sweep names it.
+    """
+    tokenizer = load_tokenizer(source, None, place)
+    if tokenizer.mask_token is None:
+        raise InputError(f"{place}: {source!r} has no mask token; name a masked language model")
+    return tokenizer
+
+
 class MaskedModel:
     """A masked language model that fills gaps with whole words."""
 
@@ -50,9 +62,7 @@ class MaskedModel:
             AutoModelForMaskedLM, source, None, place, use_safetensors=True, dtype=torch.float32
         )
         self.model: PreTrainedModel = model.to(device).eval().requires_grad_(False)
-        self.tokenizer: Any = load_tokenizer(source, None, place)
-        if self.tokenizer.mask_token is None:
-            raise InputError(f"{place}: {source!r} has no mask token; name a masked language model")
+        self.tokenizer: Any = masking_tokenizer(source, place)
         self.whole = WholeWords.of(self.tokenizer, int(self.model.config.vocab_size))
         if not self.whole.words:
             raise InputError(f"{place}: {source!r} has no token that is a whole word; name another model")

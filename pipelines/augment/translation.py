@@ -49,6 +49,22 @@ class Draws(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).scatter(1, drawn[:, None], 0.0)
 
 
+def translation_tokenizer(source: str, place: str) -> Any:
+    """The tokenizer of a model that translates.
+
+    Raises:
+        InputError: it cannot be loaded, or not without another package; `place` is where the sweep names it.
+    """
+    try:
+        return load_tokenizer(source, None, place)
+    except ImportError as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{place}: the tokenizer of {source!r} needs another package ({first}); "
+            "pip install 'kd-distiller[translation]'"
+        ) from error
+
+
 class Translator:
     """A sequence-to-sequence model that translates from one language into another."""
 
@@ -61,14 +77,7 @@ class Translator:
         # Marian's checkpoints come as pickles, which torch reads as plain tensors (weights_only).
         model = from_pretrained(AutoModelForSeq2SeqLM, source, None, place, dtype=torch.float32)
         self.model: PreTrainedModel = model.to(device).eval().requires_grad_(False)
-        try:
-            self.tokenizer: Any = load_tokenizer(source, None, place)
-        except ImportError as error:
-            first = str(error).strip().splitlines()[0]
-            raise InputError(
-                f"{place}: the tokenizer of {source!r} needs another package ({first}); "
-                "pip install 'kd-distiller[translation]'"
-            ) from error
+        self.tokenizer: Any = translation_tokenizer(source, place)
         self.longest = min(longest_input(self.model), int(self.tokenizer.model_max_length))
 
     def translate(

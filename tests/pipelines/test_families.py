@@ -11,7 +11,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, BertConfig
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    MobileBertConfig,
+    PretrainedConfig,
+)
 
 from distiller.pipelines.checkpoint import longest_input, predict
 from distiller.pipelines.cohort import CohortRun, Member
@@ -75,6 +83,29 @@ def test_heads_divide_every_width_evenly(width: int) -> None:
     assert heads <= max(1, width // 64)
     if width % 64 == 0 and width <= 1024:
         assert heads == width // 64
+
+
+PUBLISHED = [MobileBertConfig(), BERT_BASE]
+"""Teachers in a bottleneck of their own and without one."""
+
+
+@pytest.mark.parametrize("family", NAMES)
+@pytest.mark.parametrize("teacher", PUBLISHED, ids=lambda config: config.model_type)
+def test_heads_divide_every_legal_width(family: str, teacher: PretrainedConfig) -> None:
+    for width in range(16, 1025, 16):
+        config = sized_config(family, 1, width, teacher)
+        inside = config.true_hidden_size if family == "mobilebert" else config.hidden_size
+        assert inside % config.num_attention_heads == 0, width
+        assert inside <= width
+
+
+@pytest.mark.parametrize("width", [16, 400, 656])
+def test_a_bottleneck_of_any_legal_width_runs(width: int) -> None:
+    """400 and 656: bottlenecks of 100 and 164, which heads of 32 do not divide."""
+    config = sized_config("mobilebert", 1, width, BertConfig(vocab_size=20))
+    states = AutoModel.from_config(config).eval()(input_ids=torch.arange(6)[None]).last_hidden_state
+    assert states.shape == (1, 6, width)
+    assert bool(states.isfinite().all())
 
 
 @pytest.mark.parametrize("teacher", NAMES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from distiller.pipelines.outputs import NO_LABEL, Layout, PredictionGroup, prediction_groups
 from distiller.pipelines.prediction import SOFT
+from distiller.spaces.choice import Choice
 from distiller.spaces.config import PipelineConfig
 from tests.pipelines.conftest import CPU, config_of
 
@@ -224,3 +225,21 @@ def test_members_are_grouped_by_loss_and_kept() -> None:
     assert [g.keep([2, 3]) for g in groups] == [True, False, True]
     assert [g.members for g in groups if g.members] == [[0], [1]]
     assert groups[0].settings["temperature"].shape == (1,)
+
+
+class Unweighted(Choice):
+    """A loss against the teacher that says nothing of labels."""
+
+    loss: Literal["mse"] = "mse"
+
+
+def test_only_labels_alone_count_in_full_without_a_weight() -> None:
+    student, teacher = random(1, B, C), random(1, B, C, seed=1)
+    labels, labeled = whole(C, B), torch.ones(1, B)
+    for choice, weights in ((Unweighted(), (0.0, 1.0)), (config("labels", 0).prediction, (1.0, 0.0))):
+        said = config("labels", 0).model_copy(update={"prediction": choice})
+        (group,) = prediction_groups([said], "classes", CPU, torch.float64)
+        hard, soft = group.losses(student, teacher, labels, labeled, [0])
+        expected = F.cross_entropy(student[0], labels), F.mse_loss(student[0], teacher[0])
+        assert float(hard) == pytest.approx(weights[0] * float(expected[0]))
+        assert float(soft) == pytest.approx(weights[1] * float(expected[1]))

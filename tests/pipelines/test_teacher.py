@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
 from transformers import AutoModelForSequenceClassification
 
 from distiller.pipelines import fine_tuning
 from distiller.pipelines import teacher as module
-from distiller.pipelines.checkpoint import longest_input, predict
+from distiller.pipelines.checkpoint import from_pretrained, longest_input, predict
 from distiller.pipelines.data import Dataset, load_dataset
 from distiller.pipelines.metrics import score
 from distiller.pipelines.student import fold_scale
@@ -90,6 +97,32 @@ def test_teachers_that_cannot_be_found(dataset: Dataset, tmp_path: Path) -> None
     broken = save_teacher(tmp_path / "broken")
     (broken / "model.safetensors").unlink()
     assert "cannot be loaded" in message_of(broken, tmp_path, dataset)
+
+
+def answer(status: int) -> Any:
+    return SimpleNamespace(status_code=status, headers={}, request=None)
+
+
+@pytest.mark.parametrize(
+    ("cause", "reached"),
+    [
+        (LocalEntryNotFoundError("no copy"), False),
+        (OfflineModeIsEnabled("offline"), False),
+        (HfHubHTTPError("busy", response=answer(503)), False),
+        (RepositoryNotFoundError("none", response=answer(404)), True),
+        (None, True),
+    ],
+)
+def test_a_hub_out_of_reach_is_no_wrong_name(cause: Exception | None, reached: bool) -> None:
+    class Kind:
+        @staticmethod
+        def from_pretrained(source: str, revision: str | None) -> None:
+            raise OSError("someone/nothing is no model\nand more") from cause
+
+    with pytest.raises(InputError, match=r"^here: 'someone/nothing' cannot be loaded") as refused:
+        from_pretrained(Kind, "someone/nothing", None, "here")
+    assert ("(someone/nothing is no model)" in str(refused.value)) == reached
+    assert ("the model hub cannot be reached" in str(refused.value)) == (not reached)
 
 
 def test_fingerprints_follow_weights_and_tokenizer(dataset: Dataset, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from distiller.search.agenda import cohort_group
 from distiller.search.assignment import Task
 from distiller.search.materials import depths_of, material_for
 from distiller.search.plan import (
-    TOKENWISE,
     OneTokenizer,
     Tokenizers,
     cuts_alike,
@@ -24,6 +23,7 @@ from distiller.search.plan import (
     record_tokenizers,
     searched_space,
     teachers_of,
+    tokenwise_objectives,
 )
 from distiller.search.prepare import architectures
 from distiller.search.prepared import Prepared, check_inputs, pairs_of
@@ -76,7 +76,7 @@ FOREIGN = Tokenizers(students=("own",))
 
 
 def test_tokenwise_objectives_are_known_by_their_types():
-    assert set(TOKENWISE) == {"attention", "minilm", "minilm_v2", "nst", "fsp"}
+    assert set(tokenwise_objectives()) == {"attention", "minilm", "minilm_v2", "nst", "fsp"}
 
 
 def test_what_compares_tokens_leaves_for_a_student_that_cuts_differently():

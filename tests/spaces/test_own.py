@@ -30,6 +30,21 @@ class Huber(Term):
     def function(student, teacher, mask, delta):
         raise AssertionError("spaces compute nothing")
 '''
+BRIER = '''
+from typing import Literal
+from distiller.spaces.choice import Choice
+from distiller.spaces.prediction import HardWeight
+
+class Brier(Choice):
+    """Squared difference of probabilities."""
+
+    loss: Literal["brier"] = "brier"
+    hard_weight: HardWeight = 0.5
+
+    @staticmethod
+    def function(student, teacher, seen):
+        raise AssertionError("spaces compute nothing")
+'''
 USE = """
 import json, sys
 from pathlib import Path
@@ -88,6 +103,20 @@ def test_a_part_is_like_any_other_choice(tmp_path: Path) -> None:
         (HUBER.replace('"huber"', '"mse"'), "'mse' is a choice of intermediate already"),
         (HUBER.replace("objective:", "purpose:"), "Huber names no stage; give it one field of method"),
         (HUBER.replace("delta: Annotated[float,", "delta: Annotated[bytes,"), "is no parameter type"),
+        (
+            HUBER.replace("    mapping: Mapping = Skip()", ""),
+            "give it mapping: Mapping = Skip(), of distiller",
+        ),
+        (HUBER.replace("Mapping = Skip()", "int = 1"), "Huber says not which layers it compares"),
+        (
+            HUBER.replace("(Term)", "(Choice)").replace("import Any", "import Choice, Any"),
+            "from distiller.spaces.intermediate.Term",
+        ),
+        (
+            BRIER.replace("hard_weight:", "share:"),
+            "Brier has no weight beside the labels; give it hard_weight",
+        ),
+        (BRIER.replace("HardWeight = 0.5", "Literal[0, 1] = 1"), "give it hard_weight: HardWeight = 0.5"),
     ],
 )
 def test_what_is_no_part_is_refused_in_one_line(tmp_path: Path, text: str | None, says: str) -> None:

@@ -1,0 +1,89 @@
+"""What `distiller plan` finds out before anything runs: it loads configs and tokenizers, as workers will."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from tests.search.conftest import SWEEP
+from tests.search.test_plan import TOKENS, write_encoder
+
+OWN = {"pretrained": {"checkpoint": "own"}}
+GONE = {"pretrained": {"checkpoint": "no/such"}}
+
+
+@pytest.fixture
+def planned(place, monkeypatch):
+    """A place whose hub is out of reach, and a way to write a sweep with other stages."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    def write(space=None, teacher="teacher", **more):
+        sweep = yaml.safe_load(SWEEP)
+        sweep["space"] |= space or {}
+        sweep["teachers"]["bert"]["model"] = teacher
+        place.write("planned.yaml", yaml.safe_dump({**sweep, **more}, sort_keys=False))
+        return place.folder
+
+    return write
+
+
+def test_what_leaves_because_of_tokenizers_is_listed(planned, command):
+    """Of the dataset whose student cuts texts differently, and of no other."""
+    write_encoder(
+        (folder := planned({"intermediate": TOKENS}, space_for={"opinions": {"student": OWN}})) / "own"
+    )
+    done = command(folder, "plan", "planned.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    animals, opinions = json.loads(done.stdout)
+    assert not any("tokenizer" in note for note in animals["left_out"])
+    assert animals["choices"]["intermediate"] == [["minilm", "mse", "none", "pkd"], ["cosine", "nst"]]
+    (note,) = [note for note in opinions["left_out"] if "tokenizer" in note]
+    assert note == (
+        "opinions: intermediate.mse.representation tokens, intermediate.2.cosine.representation tokens, "
+        "intermediate.minilm, intermediate.2.nst left out (student own has another tokenizer than a teacher)"
+    )
+    assert opinions["choices"]["intermediate"] == [["mse", "none", "pkd"], ["cosine"]]
+
+
+def test_more_layers_than_the_teacher_has_are_refused(planned, refused):
+    folder = planned({"student": {"teacher_layers": {"layers": [1, 3]}}})
+    assert refused(folder, "plan", "planned.yaml") == (
+        "space.student.teacher_layers.layers: 3 is more than the teacher's 2; ask for at most that many"
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "written"),
+    [
+        ("teachers.bert.model", {"teacher": "no/such"}),
+        ("space.student.pretrained.checkpoint", {"space": {"student": GONE}}),
+        (
+            "space_for.opinions.student.pretrained.checkpoint",
+            {"space_for": {"opinions": {"student": GONE}}},
+        ),
+        (
+            "space.augmentation.2.contextual.checkpoint",
+            {"space": {"augmentation": {"slots": ["none", {"contextual": {"checkpoint": "no/such"}}]}}},
+        ),
+        (
+            "space.augmentation.back_translation.back",
+            {"space": {"augmentation": {"back_translation": {"there": "teacher", "back": "no/such"}}}},
+        ),
+    ],
+)
+def test_hub_names_are_looked_up(planned, refused, where, written):
+    assert refused(planned(**written), "plan", "planned.yaml") == (
+        f"{where}: 'no/such' cannot be loaded (the model hub cannot be reached, and this machine holds no "
+        "copy); connect to it, or give a local folder"
+    )
+
+
+def test_a_folder_without_a_model_is_refused(planned, refused):
+    folder = planned(teacher="empty")
+    (folder / "empty").mkdir()
+    line = refused(folder, "plan", "planned.yaml")
+    assert line.startswith("teachers.bert.model: ")
+    assert "cannot be loaded (" in line
+    assert "hub cannot be reached" not in line

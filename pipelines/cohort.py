@@ -33,7 +33,6 @@ from distiller.pipelines.optimizer import (
 from distiller.pipelines.outputs import prediction_groups
 from distiller.pipelines.pretrained import build_pretrained
 from distiller.pipelines.recording import ATTENTION_STATES, attention_heads
-from distiller.pipelines.schedules import prediction_starts
 from distiller.pipelines.stack import StackedStudents
 from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, teacher_states
 from distiller.pipelines.student import align_head, build_model, layers_of, width_of, with_full_vocabulary
@@ -88,7 +87,7 @@ class CohortRun:
         self._make_streams()
         self._make_students()
         self.terms = term_groups(configs, [m.seed for m in members], self._sizes(), material.device, dtype)
-        self.prediction_starts = [prediction_starts(c) for c in configs]
+        self.prediction_starts = [c.prediction_starts for c in configs]
         self.predictions = prediction_groups(configs, material.dataset.task.layout, material.device, dtype)
         batch_size = configs[0].optimization.batch_size
         self.batches = training_batches(self._pool_lengths(), batch_size, order_seed)

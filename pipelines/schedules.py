@@ -1,9 +1,8 @@
-"""How much terms and predictions count as training goes on."""
+"""How much terms count as training goes on."""
 
 from __future__ import annotations
 
 from distiller.spaces.choice import Choice
-from distiller.spaces.config import PipelineConfig
 from distiller.spaces.intermediate import FirstStage, Linear
 
 
@@ -14,9 +13,3 @@ def scheduled(schedule: Choice | None, progress: float) -> float:
     if isinstance(schedule, FirstStage):
         return 1.0 if progress < schedule.share else 0.0
     return 1.0
-
-
-def prediction_starts(config: PipelineConfig) -> float:
-    """The share of the budget after which the prediction loss counts: that of the last first stage."""
-    schedules = [getattr(term, "schedule", None) for term in config.intermediate]
-    return max((s.share for s in schedules if isinstance(s, FirstStage)), default=0.0)

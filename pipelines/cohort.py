@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.dropout import set_dropout
 from distiller.pipelines.material import Material
-from distiller.pipelines.member import Member, Progress, adaptations, check_tokenizers, cohort_key
+from distiller.pipelines.member import Member, Progress, adaptations, check_tokenizers, cohort_key, policy_of
 from distiller.pipelines.optimizer import (
     Settings,
     Solo,
@@ -104,8 +104,9 @@ class CohortRun:
 
     def _make_streams(self) -> None:
         configs, layers = [m.config for m in self.members], self.material.teacher.layers
-        policies = list(dict.fromkeys(c.augmentation for c in configs))
-        self.member_stream = [policies.index(c.augmentation) for c in configs]
+        own = [policy_of(c, c.uses_teacher) for c in configs]
+        policies = list(dict.fromkeys(own))
+        self.member_stream = [policies.index(policy) for policy in own]
         wanted: list[Demand | None] = [None] * len(policies)
         for config, stream in zip(configs, self.member_stream, strict=True):
             if config.uses_teacher:

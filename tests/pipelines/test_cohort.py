@@ -384,3 +384,16 @@ def test_adaptations_are_said(material: Material) -> None:
     assert first == "intermediate 1: projected, as widths differ (16 and 32)"
     assert second.startswith("augmentation 2: unused")
     assert adaptations(CONFIGS[0], material) == []
+    alone = config_of(prediction="labels", augmentation=[{"method": "random"}, mixup])
+    (nobody,) = adaptations(alone, material)
+    assert nobody == "augmentation 2: unused, as nothing labels mixtures without a teacher"
+
+
+def test_without_a_teacher_nothing_is_mixed(material: Material) -> None:
+    """Mixup makes no difference then, beside whatever else augments."""
+    for others in ([], [{"method": "random", "strength": 0.3}]):
+        mixing = config_of(prediction="labels", augmentation=[*others, {"method": "mixup"}])
+        plain = config_of(prediction="labels", augmentation=others or "none")
+        run = trained([Member(mixing, 0), Member(plain, 0)], material, 4)
+        assert len(run.streams) == 1
+        assert_same_member(run, 0, trained([Member(plain, 0)], material, 4))

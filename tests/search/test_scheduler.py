@@ -128,7 +128,7 @@ def test_a_first_stage_is_neither_judged_nor_held_against_others():
             stops = (name == "plain" or rung == 3) and truth.stops(rung, score)
             assert (scheduler.on_trial_result(None, one, report(rung, score)) == TrialScheduler.STOP) == stops
             assert stops == ((name, rung) == ("late", 3))
-    weak = trial("weak", "a")  # a score of 0 would pass for the better half if those of first stages counted
+    weak = trial("weak", "a")  # it would pass if scores of first stages counted
     scheduler.on_trial_add(None, weak)
     assert scheduler.on_trial_result(None, weak, report(0, 0.1)) == TrialScheduler.STOP
 

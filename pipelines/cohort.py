@@ -33,6 +33,7 @@ from distiller.pipelines.optimizer import (
 from distiller.pipelines.outputs import prediction_groups
 from distiller.pipelines.pretrained import build_pretrained
 from distiller.pipelines.recording import ATTENTION_STATES, attention_heads
+from distiller.pipelines.schedules import steps_before
 from distiller.pipelines.stack import StackedStudents
 from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, teacher_states
 from distiller.pipelines.student import align_head, build_model, layers_of, width_of, with_full_vocabulary
@@ -53,6 +54,9 @@ class CohortRun:
 
     Equal members train equally in any cohort: batches come of `order_seed` and what the cohort shares
     alone, everything else of a member from its own seed; only dropout masks depend on who else is there.
+
+    A member whose prediction loss starts late has its optimizer start afresh there, since two trainings one
+    after the other are meant; its learning rate goes on along the one schedule of the whole budget.
     """
 
     def __init__(
@@ -87,7 +91,7 @@ class CohortRun:
         self._make_streams()
         self._make_students()
         self.terms = term_groups(configs, [m.seed for m in members], self._sizes(), material.device, dtype)
-        self.prediction_starts = [c.prediction_starts for c in configs]
+        self.prediction_starts = [steps_before(c.prediction_starts, steps) for c in configs]
         self.predictions = prediction_groups(configs, material.dataset.task.layout, material.device, dtype)
         batch_size = configs[0].optimization.batch_size
         self.batches = training_batches(self._pool_lengths(), batch_size, order_seed)
@@ -214,6 +218,9 @@ class CohortRun:
             [o.warmup for o in optimization],
             [o.schedule for o in optimization],
         )
+        begin = [m for m, first in enumerate(self.prediction_starts) if first == self.step > 0]
+        if begin:
+            self.optimizer.restart(begin)
         self.optimizer.step(self.rates)
         self.step += 1
 
@@ -255,7 +262,7 @@ class CohortRun:
         teacher_logits = (torch.stack(said) - self.material.scale[0]) / self.material.scale[1]
         total = torch.zeros(len(self.members), device=device, dtype=self.dtype)
         progress = self.step / self.steps
-        begun = torch.tensor([progress >= s for s in self.prediction_starts], device=device).to(self.dtype)
+        begun = torch.tensor([self.step >= s for s in self.prediction_starts], device=device).to(self.dtype)
         for prediction in self.predictions:
             hard, soft = prediction.losses(logits, teacher_logits, labels, labeled, self.member_stream, read)
             index = torch.tensor(prediction.members, device=device)

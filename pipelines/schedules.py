@@ -6,6 +6,11 @@ from distiller.spaces.choice import Choice
 from distiller.spaces.intermediate import FirstStage, Linear
 
 
+def steps_before(share: float, steps: int) -> int:
+    """How many of `steps` steps begin before `share` of the budget is behind."""
+    return sum(step / steps < share for step in range(steps))
+
+
 def scheduled(schedule: Choice | None, progress: float) -> float:
     """The share of its weight that a term has once `progress` of the budget is behind, in [0, 1]."""
     if isinstance(schedule, Linear):

@@ -199,6 +199,49 @@ def test_a_first_stage_leaves_predictions_for_later(material: Material) -> None:
     assert run.advance(8)[0].losses.keys() == {"hard", "soft"}
 
 
+def test_members_that_switch_at_different_times_are_those_trained_alone(material: Material) -> None:
+    """Each forgets its moments when its prediction starts: at step 3, 6 and 5 of 12, and one never."""
+    shares = [[0.25], [0.5], [0.25, 0.4], []]
+    terms = [
+        [
+            term("mse" if i == 0 else "cosine", schedule={"kind": "first_stage", "share": s})
+            for i, s in enumerate(own)
+        ]
+        for own in shares
+    ]
+    members = [
+        Member(config_of(intermediate=own or "none", optimization=optimization(beta2=beta2)), seed)
+        for seed, (own, beta2) in enumerate(zip(terms, [0.999, 0.999, 0.99, 0.999], strict=True))
+    ]
+    solos = [trained([member], material, 12) for member in members]
+    for order in ([0, 1, 2, 3], [3, 1, 0]):
+        run = CohortRun([members[i] for i in order], material, 12, 7, torch.float64)
+        assert run.prediction_starts == [[3, 6, 5, 0][i] for i in order]
+        run.advance(4)
+        if len(order) == 3:
+            run.keep([1, 2])
+        run.advance(12)
+        for name in run.names:
+            assert_same_member(run, name, solos[order[name]])
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_first_step_of_a_prediction_is_no_longer_than_its_learning_rate(
+    material: Material, alone: bool
+) -> None:
+    staged = config_of(
+        intermediate=term("mse", schedule={"kind": "first_stage", "share": 0.5}),
+        optimization=optimization(learning_rate=1e-3, schedule="constant", weight_decay=0.0),
+    )
+    members = [Member(staged, 0)] if alone else [Member(staged, 0), Member(CONFIGS[0], 0)]
+    run = CohortRun(members, material, 80, 7, torch.float64)
+    run.advance(40)
+    before = state_of(run, 0)["model.classifier.bias"].clone()
+    run.advance(41)
+    moved = (state_of(run, 0)["model.classifier.bias"] - before).abs()
+    assert float(moved.max()) == pytest.approx(1e-3, rel=1e-3)
+
+
 def test_layer_attention_learns(material: Material) -> None:
     run = CohortRun([Member(config_of(intermediate=MORE[8]), 0)], material, 8, 7, torch.float64)
     start = run.terms[0].parameters["layer_attention"].detach().clone()

@@ -40,7 +40,8 @@ from distiller.pipelines.student import align_head, build_model, layers_of, widt
 from distiller.pipelines.term_kind import Sizes
 from distiller.pipelines.terms import States, term_groups
 from distiller.pipelines.tokens import IntArray, by_length, training_batches
-from distiller.pipelines.views import passes_of
+from distiller.pipelines.views import View, passes_of, views_of
+from distiller.spaces.augmentation import Augmentation
 from distiller.spaces.student import Pretrained, TeacherLayers
 
 __all__ = ["CohortRun", "Member", "Progress", "adaptations", "cohort_key"]
@@ -75,7 +76,7 @@ class CohortRun:
         """
         if len({cohort_key(m.config, material) for m in members}) != 1:
             raise ValueError(
-                "members of a cohort need one architecture, batch size, dropout, pool and teacher"
+                "members of a cohort need one architecture, batch size, dropout, pool (all along) and teacher"
             )
         self.members = list(members)
         self.names = list(range(len(members)))
@@ -88,44 +89,72 @@ class CohortRun:
             check_tokenizers(config, material)
         self.origin = material.origin(configs[0].student)
         self.rates = [0.0] * len(members)
-        self._make_streams()
+        self.teacher_steps = steps_before(configs[0].teacher_ends, steps)
+        self._begin_stage()
         self._make_students()
         self.terms = term_groups(configs, [m.seed for m in members], self._sizes(), material.device, dtype)
         self.prediction_starts = [steps_before(c.prediction_starts, steps) for c in configs]
         self.predictions = prediction_groups(configs, material.dataset.task.layout, material.device, dtype)
-        batch_size = configs[0].optimization.batch_size
-        self.batches = training_batches(self._pool_lengths(), batch_size, order_seed)
         self.mixing = np.random.Generator(np.random.PCG64([order_seed, 1]))
         self.contrasting = np.random.Generator(np.random.PCG64([order_seed, 2]))
         self.optimizer = self._optimizer()
         self.sums: dict[str, Tensor] = {}
         self.sum_steps = 0
 
-    def _pool_lengths(self) -> IntArray:
-        """Of the rows that the members train on: without a teacher, the labelled ones."""
-        pool = self.material.tokens().lengths
-        return pool if self.members[0].config.uses_teacher else pool[: self.material.labeled_rows]
+    def _begin_stage(self) -> None:
+        """Start on the rows of what is ahead: all while any part reads the teacher, then the labelled ones.
 
-    def _make_streams(self) -> None:
-        configs, layers = [m.config for m in self.members], self.material.teacher.layers
-        own = [policy_of(c, c.uses_teacher) for c in configs]
-        policies = list(dict.fromkeys(own))
-        self.member_stream = [policies.index(policy) for policy in own]
+        The two are trainings of their own: each begins its first pass.
+        """
+        config, reads = self.members[0].config, self.step < self.teacher_steps
+        lengths = self._pool_lengths(reads)
+        self.batches = training_batches(lengths, config.optimization.batch_size, self.order_seed)
+        policies, self.member_stream = self._policies(reads)
         wanted: list[Demand | None] = [None] * len(policies)
-        for config, stream in zip(configs, self.member_stream, strict=True):
-            if config.uses_teacher:
-                depth = layers_of(config.student, self.origin.config)
-                wanted[stream] = (wanted[stream] or Demand()) | Demand.of_config(config, depth, layers)
-        passes = passes_of(self.steps, configs[0].optimization.batch_size, len(self._pool_lengths()))
+        if reads:
+            depth = layers_of(config.student, self.origin.config)
+            for member, stream in zip(self.members, self.member_stream, strict=True):
+                demand = Demand.of_config(member.config, depth, self.material.teacher.layers)
+                wanted[stream] = (wanted[stream] or Demand()) | demand
+        passes = self._passes(reads)
         self.streams = [
             Stream(p, self.material, w, self.origin, passes) for p, w in zip(policies, wanted, strict=True)
         ]
 
+    def _pool_lengths(self, reads: bool) -> IntArray:
+        """Of the rows that members train on who read the teacher, or do not: the labelled ones."""
+        pool = self.material.tokens().lengths
+        return pool if reads else pool[: self.material.labeled_rows]
+
+    def _passes(self, reads: bool) -> int:
+        """How many passes the steps with the teacher, or those without, begin."""
+        steps = self.teacher_steps if reads else self.steps - self.teacher_steps
+        return passes_of(
+            steps, self.members[0].config.optimization.batch_size, len(self._pool_lengths(reads))
+        )
+
+    def _policies(self, reads: bool) -> tuple[list[tuple[Augmentation, ...]], list[int]]:
+        """The different policies of the members, with the teacher or without, and which is whose."""
+        own = [policy_of(member.config, reads) for member in self.members]
+        policies = list(dict.fromkeys(own))
+        return policies, [policies.index(policy) for policy in own]
+
+    def _views(self) -> list[View]:
+        """All views that the run can meet."""
+        stages = [reads for reads in (True, False) if self._passes(reads)]
+        return list(
+            dict.fromkeys(
+                view
+                for reads in stages
+                for policy in self._policies(reads)[0]
+                for view in views_of(policy, self._passes(reads))
+            )
+        )
+
     def _make_students(self) -> None:
         material, task = self.material, self.material.dataset.task
         teacher = material.teacher
-        views = list(dict.fromkeys(view for stream in self.streams for view in stream.views))
-        self.vocabulary = material.vocabulary(views, self.origin)
+        self.vocabulary = material.vocabulary(self._views(), self.origin)
         self.new_ids = self.vocabulary.new_ids.to(material.device)
         self.tables = [material.word_table(m.config.student, m.seed) for m in self.members]
         models = []
@@ -200,6 +229,8 @@ class CohortRun:
         return self._reports()
 
     def _train_step(self) -> None:
+        if self.step == self.teacher_steps > 0:
+            self._begin_stage()
         rows, rounds = next(self.batches)
         batches = self._stream_batches(rows, rounds)
         inputs, partner, share = student_inputs(batches, self.member_stream, self.new_ids)
@@ -271,7 +302,7 @@ class CohortRun:
             self._add("hard", index, hard)
             self._add("soft", index, soft)
         masks = torch.stack([b.inputs.mask for b in batches])
-        for group in self.terms:
+        for group in self.terms if self.step < self.teacher_steps else ():
             losses = group.losses(
                 states,
                 masks,

@@ -46,7 +46,7 @@ def cohort_key(config: PipelineConfig, material: Material) -> tuple[object, ...]
         architecture(config.student, material.origin(config.student).config),
         config.optimization.batch_size,
         config.optimization.dropout,
-        config.uses_teacher,
+        config.teacher_ends,
         config.teacher_names,
     )
 
@@ -94,7 +94,8 @@ def adaptations(config: PipelineConfig, material: Material) -> list[str]:
     mixups = [slot for slot, choice in enumerate(config.augmentation, 1) if isinstance(choice, Mixup)]
     if config.uses_teacher:
         said += [f"augmentation {slot}: unused, as slot {mixups[0]} mixes already" for slot in mixups[1:]]
-    else:
-        nobody = "unused, as nothing labels mixtures without a teacher"
-        said += [f"augmentation {slot}: {nobody}" for slot in mixups]
+    if config.teacher_ends < 1:
+        when = f" from {config.teacher_ends:g} of the budget on" if config.uses_teacher else ""
+        nobody = f"unused{when}, as nothing labels mixtures without a teacher"
+        said += [f"augmentation {slot}: {nobody}" for slot in (mixups[:1] if config.uses_teacher else mixups)]
     return said

@@ -97,9 +97,16 @@ class PipelineConfig(BaseModel):
     @property
     def uses_teacher(self) -> bool:
         """Whether any part looks at the teacher: else unlabelled rows are of no use to it."""
-        return not isinstance(self.prediction, LabelsOnly) or any(
-            not isinstance(term, NoIntermediate) for term in self.intermediate
-        )
+        return self.teacher_ends > 0
+
+    @property
+    def teacher_ends(self) -> float:
+        """The share of the budget after which no part looks at the teacher, 1 where one does to the end."""
+        if not isinstance(self.prediction, LabelsOnly):
+            return 1.0
+        terms = [term for term in self.intermediate if not isinstance(term, NoIntermediate)]
+        schedules = [getattr(term, "schedule", None) for term in terms]
+        return max((s.share if isinstance(s, FirstStage) else 1.0 for s in schedules), default=0.0)
 
     @property
     def prediction_starts(self) -> float:

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.dropout import set_dropout
 from distiller.pipelines.material import Material
-from distiller.pipelines.member import Member, Progress, adaptations, check_tokenizers, cohort_key
+from distiller.pipelines.member import Member, Progress, adaptations, check_tokenizers, cohort_key, policy_of
 from distiller.pipelines.optimizer import (
     Settings,
     Solo,
@@ -33,14 +33,15 @@ from distiller.pipelines.optimizer import (
 from distiller.pipelines.outputs import prediction_groups
 from distiller.pipelines.pretrained import build_pretrained
 from distiller.pipelines.recording import ATTENTION_STATES, attention_heads
-from distiller.pipelines.schedules import prediction_starts
+from distiller.pipelines.schedules import steps_before
 from distiller.pipelines.stack import StackedStudents
 from distiller.pipelines.streams import Stream, StreamBatch, student_inputs, teacher_states
 from distiller.pipelines.student import align_head, build_model, layers_of, width_of, with_full_vocabulary
 from distiller.pipelines.term_kind import Sizes
 from distiller.pipelines.terms import States, term_groups
 from distiller.pipelines.tokens import IntArray, by_length, training_batches
-from distiller.pipelines.views import passes_of
+from distiller.pipelines.views import View, passes_of, views_of
+from distiller.spaces.augmentation import Augmentation
 from distiller.spaces.student import Pretrained, TeacherLayers
 
 __all__ = ["CohortRun", "Member", "Progress", "adaptations", "cohort_key"]
@@ -54,6 +55,9 @@ class CohortRun:
 
     Equal members train equally in any cohort: batches come of `order_seed` and what the cohort shares
     alone, everything else of a member from its own seed; only dropout masks depend on who else is there.
+
+    A member whose prediction loss starts late has its optimizer start afresh there, since two trainings one
+    after the other are meant; its learning rate goes on along the one schedule of the whole budget.
     """
 
     def __init__(
@@ -72,7 +76,7 @@ class CohortRun:
         """
         if len({cohort_key(m.config, material) for m in members}) != 1:
             raise ValueError(
-                "members of a cohort need one architecture, batch size, dropout, pool and teacher"
+                "members of a cohort need one architecture, batch size, dropout, pool (all along) and teacher"
             )
         self.members = list(members)
         self.names = list(range(len(members)))
@@ -85,43 +89,72 @@ class CohortRun:
             check_tokenizers(config, material)
         self.origin = material.origin(configs[0].student)
         self.rates = [0.0] * len(members)
-        self._make_streams()
+        self.teacher_steps = steps_before(configs[0].teacher_ends, steps)
+        self._begin_stage()
         self._make_students()
         self.terms = term_groups(configs, [m.seed for m in members], self._sizes(), material.device, dtype)
-        self.prediction_starts = [prediction_starts(c) for c in configs]
+        self.prediction_starts = [steps_before(c.prediction_starts, steps) for c in configs]
         self.predictions = prediction_groups(configs, material.dataset.task.layout, material.device, dtype)
-        batch_size = configs[0].optimization.batch_size
-        self.batches = training_batches(self._pool_lengths(), batch_size, order_seed)
         self.mixing = np.random.Generator(np.random.PCG64([order_seed, 1]))
         self.contrasting = np.random.Generator(np.random.PCG64([order_seed, 2]))
         self.optimizer = self._optimizer()
         self.sums: dict[str, Tensor] = {}
         self.sum_steps = 0
 
-    def _pool_lengths(self) -> IntArray:
-        """Of the rows that the members train on: without a teacher, the labelled ones."""
-        pool = self.material.tokens().lengths
-        return pool if self.members[0].config.uses_teacher else pool[: self.material.labeled_rows]
+    def _begin_stage(self) -> None:
+        """Start on the rows of what is ahead: all while any part reads the teacher, then the labelled ones.
 
-    def _make_streams(self) -> None:
-        configs, layers = [m.config for m in self.members], self.material.teacher.layers
-        policies = list(dict.fromkeys(c.augmentation for c in configs))
-        self.member_stream = [policies.index(c.augmentation) for c in configs]
+        The two are trainings of their own: each begins its first pass.
+        """
+        config, reads = self.members[0].config, self.step < self.teacher_steps
+        lengths = self._pool_lengths(reads)
+        self.batches = training_batches(lengths, config.optimization.batch_size, self.order_seed)
+        policies, self.member_stream = self._policies(reads)
         wanted: list[Demand | None] = [None] * len(policies)
-        for config, stream in zip(configs, self.member_stream, strict=True):
-            if config.uses_teacher:
-                depth = layers_of(config.student, self.origin.config)
-                wanted[stream] = (wanted[stream] or Demand()) | Demand.of_config(config, depth, layers)
-        passes = passes_of(self.steps, configs[0].optimization.batch_size, len(self._pool_lengths()))
+        if reads:
+            depth = layers_of(config.student, self.origin.config)
+            for member, stream in zip(self.members, self.member_stream, strict=True):
+                demand = Demand.of_config(member.config, depth, self.material.teacher.layers)
+                wanted[stream] = (wanted[stream] or Demand()) | demand
+        passes = self._passes(reads)
         self.streams = [
             Stream(p, self.material, w, self.origin, passes) for p, w in zip(policies, wanted, strict=True)
         ]
 
+    def _pool_lengths(self, reads: bool) -> IntArray:
+        """Of the rows that members train on who read the teacher, or do not: the labelled ones."""
+        pool = self.material.tokens().lengths
+        return pool if reads else pool[: self.material.labeled_rows]
+
+    def _passes(self, reads: bool) -> int:
+        """How many passes the steps with the teacher, or those without, begin."""
+        steps = self.teacher_steps if reads else self.steps - self.teacher_steps
+        return passes_of(
+            steps, self.members[0].config.optimization.batch_size, len(self._pool_lengths(reads))
+        )
+
+    def _policies(self, reads: bool) -> tuple[list[tuple[Augmentation, ...]], list[int]]:
+        """The different policies of the members, with the teacher or without, and which is whose."""
+        own = [policy_of(member.config, reads) for member in self.members]
+        policies = list(dict.fromkeys(own))
+        return policies, [policies.index(policy) for policy in own]
+
+    def _views(self) -> list[View]:
+        """All views that the run can meet."""
+        stages = [reads for reads in (True, False) if self._passes(reads)]
+        return list(
+            dict.fromkeys(
+                view
+                for reads in stages
+                for policy in self._policies(reads)[0]
+                for view in views_of(policy, self._passes(reads))
+            )
+        )
+
     def _make_students(self) -> None:
         material, task = self.material, self.material.dataset.task
         teacher = material.teacher
-        views = list(dict.fromkeys(view for stream in self.streams for view in stream.views))
-        self.vocabulary = material.vocabulary(views, self.origin)
+        self.vocabulary = material.vocabulary(self._views(), self.origin)
         self.new_ids = self.vocabulary.new_ids.to(material.device)
         self.tables = [material.word_table(m.config.student, m.seed) for m in self.members]
         models = []
@@ -196,6 +229,8 @@ class CohortRun:
         return self._reports()
 
     def _train_step(self) -> None:
+        if self.step == self.teacher_steps > 0:
+            self._begin_stage()
         rows, rounds = next(self.batches)
         batches = self._stream_batches(rows, rounds)
         inputs, partner, share = student_inputs(batches, self.member_stream, self.new_ids)
@@ -214,6 +249,9 @@ class CohortRun:
             [o.warmup for o in optimization],
             [o.schedule for o in optimization],
         )
+        begin = [m for m, first in enumerate(self.prediction_starts) if first == self.step > 0]
+        if begin:
+            self.optimizer.restart(begin)
         self.optimizer.step(self.rates)
         self.step += 1
 
@@ -255,7 +293,7 @@ class CohortRun:
         teacher_logits = (torch.stack(said) - self.material.scale[0]) / self.material.scale[1]
         total = torch.zeros(len(self.members), device=device, dtype=self.dtype)
         progress = self.step / self.steps
-        begun = torch.tensor([progress >= s for s in self.prediction_starts], device=device).to(self.dtype)
+        begun = torch.tensor([self.step >= s for s in self.prediction_starts], device=device).to(self.dtype)
         for prediction in self.predictions:
             hard, soft = prediction.losses(logits, teacher_logits, labels, labeled, self.member_stream, read)
             index = torch.tensor(prediction.members, device=device)
@@ -264,7 +302,7 @@ class CohortRun:
             self._add("hard", index, hard)
             self._add("soft", index, soft)
         masks = torch.stack([b.inputs.mask for b in batches])
-        for group in self.terms:
+        for group in self.terms if self.step < self.teacher_steps else ():
             losses = group.losses(
                 states,
                 masks,

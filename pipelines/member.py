@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from distiller.pipelines.material import Material
 from distiller.pipelines.student import architecture, width_of
-from distiller.spaces.augmentation import Mixup
+from distiller.spaces.augmentation import Augmentation, Mixup, NoAugmentation
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.intermediate import NoProjection, Term
@@ -46,9 +46,15 @@ def cohort_key(config: PipelineConfig, material: Material) -> tuple[object, ...]
         architecture(config.student, material.origin(config.student).config),
         config.optimization.batch_size,
         config.optimization.dropout,
-        config.uses_teacher,
+        config.teacher_ends,
         config.teacher_names,
     )
+
+
+def policy_of(config: PipelineConfig, teacher: bool) -> tuple[Augmentation, ...]:
+    """The augmentation of a config while it reads its `teacher`, or without: nothing labels mixtures then."""
+    idle = NoAugmentation if teacher else (NoAugmentation, Mixup)
+    return tuple(choice for choice in config.augmentation if not isinstance(choice, idle))
 
 
 def check_tokenizers(config: PipelineConfig, material: Material) -> None:
@@ -86,5 +92,10 @@ def adaptations(config: PipelineConfig, material: Material) -> list[str]:
     if len(set(config.teacher_names)) > 1 and any(isinstance(term, Term) for term in config.intermediate):
         said.append(f"intermediate: from {material.teacher.name}, the first by name of the teachers")
     mixups = [slot for slot, choice in enumerate(config.augmentation, 1) if isinstance(choice, Mixup)]
-    said += [f"augmentation {slot}: unused, as slot {mixups[0]} mixes already" for slot in mixups[1:]]
+    if config.uses_teacher:
+        said += [f"augmentation {slot}: unused, as slot {mixups[0]} mixes already" for slot in mixups[1:]]
+    if config.teacher_ends < 1:
+        when = f" from {config.teacher_ends:g} of the budget on" if config.uses_teacher else ""
+        nobody = f"unused{when}, as nothing labels mixtures without a teacher"
+        said += [f"augmentation {slot}: {nobody}" for slot in (mixups[:1] if config.uses_teacher else mixups)]
     return said

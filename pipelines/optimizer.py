@@ -113,6 +113,7 @@ class SoloAdamW:
     A parameter that has no gradient at the first step is never touched; from then on, no gradient is a
     gradient of zero. Parameters become views of a common tensor at the first step: one for those that
     weight decay applies to and one for the others, and such a pair for every depth where that matters.
+    The step after a `restart` is a first step.
     """
 
     def __init__(self, parameters: Sequence[Solo], settings: Settings):
@@ -137,6 +138,17 @@ class SoloAdamW:
             groups.append({"params": [self.flats[-1].tensor], "weight_decay": weight_decay})
         betas = (settings.beta1, settings.beta2)
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=EPSILON, fused=True)
+
+    def restart(self, members: Sequence[int]) -> None:
+        """Forget moments and steps, as TinyBERT does, whose two stages are two trainings; `members` is [0].
+
+        A head that had no gradient so far would else start on moments of zero that count as well known,
+        with steps of several times its learning rate. Learning rates are not the optimizer's: their
+        schedule stays one over the whole budget.
+        """
+        if list(members) != [0]:
+            raise ValueError(f"one student has no members {list(members)}")
+        self.flats, self.factors = [], []
 
     @torch.no_grad()
     def step(self, rates: Sequence[float]) -> None:
@@ -175,12 +187,12 @@ def gradient_norms(parameters: Sequence[Stacked], members: int) -> Tensor:
 class StackedAdamW:
     """Decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2) with settings of each member's own.
 
-    Equals `torch.optim.AdamW` run on each member alone.
+    Equals `torch.optim.AdamW` run on each member alone, from its last `restart` on with a state of its own.
     """
 
     def __init__(self, parameters: Sequence[Stacked], settings: Sequence[Settings]):
         self.parameters = list(parameters)
-        self.steps = 0
+        self.steps = [0] * len(settings)
         self.first = [torch.zeros_like(p.tensor) for p in self.parameters]
         self.second = [torch.zeros_like(p.tensor) for p in self.parameters]
         self._take(settings)
@@ -202,9 +214,19 @@ class StackedAdamW:
         }
 
     @torch.no_grad()
+    def restart(self, members: Sequence[int]) -> None:
+        """Forget the moments and steps of these members (as numbered now), as `SoloAdamW.restart` does."""
+        for parameter, *moments in zip(self.parameters, self.first, self.second, strict=True):
+            rows = torch.isin(parameter.members, torch.tensor(members, device=parameter.members.device))
+            for moment in moments:
+                moment[rows] = 0.0
+        for member in members:
+            self.steps[member] = 0
+
+    @torch.no_grad()
     def step(self, learning_rates: Sequence[float]) -> None:
         """One update at K learning rates, each member's gradient first clipped to its norm."""
-        self.steps += 1
+        self.steps = [steps + 1 for steps in self.steps]
         norms = gradient_norms(self.parameters, len(self.max_norm))
         scales = (self.max_norm / (norms + 1e-6)).clamp(max=1.0)
         # A parameter that no loss reaches has no gradient: torch's AdamW does not touch it either.
@@ -217,8 +239,8 @@ class StackedAdamW:
         self._average(parameters, gradients, first, second)
         rates, corrected, second_corrections = self._rates(learning_rates)
         denominators = torch._foreach_sqrt(second)
-        if self.shared_betas:
-            torch._foreach_div_(denominators, math.sqrt(1 - self.settings[0].beta2 ** self.steps))
+        if self.shared_betas and len(set(self.steps)) == 1:
+            torch._foreach_div_(denominators, math.sqrt(1 - self.settings[0].beta2 ** self.steps[0]))
         else:
             for parameter, denominator in zip(parameters, denominators, strict=True):
                 denominator.div_(_broadcast(second_corrections[parameter.members], denominator))
@@ -255,11 +277,12 @@ class StackedAdamW:
 
     def _rates(self, learning_rates: Sequence[float]) -> Tensor:
         """[3, K] learning rates, the same over the first bias correction, roots of the second correction."""
-        corrections = [1 - s.beta1**self.steps for s in self.settings]
+        made = list(zip(self.settings, self.steps, strict=True))
+        corrections = [1 - s.beta1**steps for s, steps in made]
         rows = [
             list(learning_rates),
             [rate / correction for rate, correction in zip(learning_rates, corrections, strict=True)],
-            [math.sqrt(1 - s.beta2**self.steps) for s in self.settings],
+            [math.sqrt(1 - s.beta2**steps) for s, steps in made],
         ]
         return torch.tensor(rows, dtype=self.max_norm.dtype).to(self.max_norm.device)
 
@@ -274,6 +297,7 @@ class StackedAdamW:
         if [m.shape for m in first] != [p.tensor.shape for p in parameters]:
             raise ValueError("the parameters that are left do not fit the optimizer's state")
         self.first, self.second, self.parameters = first, second, list(parameters)
+        self.steps = [self.steps[member] for member in left]
         self._take([self.settings[member] for member in left])
 
     def zero_grad(self) -> None:

@@ -1,10 +1,14 @@
-"""How much terms and predictions count as training goes on."""
+"""How much terms count as training goes on."""
 
 from __future__ import annotations
 
 from distiller.spaces.choice import Choice
-from distiller.spaces.config import PipelineConfig
 from distiller.spaces.intermediate import FirstStage, Linear
+
+
+def steps_before(share: float, steps: int) -> int:
+    """How many of `steps` steps begin before `share` of the budget is behind."""
+    return sum(step / steps < share for step in range(steps))
 
 
 def scheduled(schedule: Choice | None, progress: float) -> float:
@@ -14,9 +18,3 @@ def scheduled(schedule: Choice | None, progress: float) -> float:
     if isinstance(schedule, FirstStage):
         return 1.0 if progress < schedule.share else 0.0
     return 1.0
-
-
-def prediction_starts(config: PipelineConfig) -> float:
-    """The share of the budget after which the prediction loss counts: that of the last first stage."""
-    schedules = [getattr(term, "schedule", None) for term in config.intermediate]
-    return max((s.share for s in schedules if isinstance(s, FirstStage)), default=0.0)

@@ -89,7 +89,7 @@ def cohort_group(config: PipelineConfig) -> tuple[Any, ...]:
     """What configs must share to train in one cohort, as far as the driver can tell."""
     shape = (getattr(config.student, name, None) for name in ("family", "layers", "width", "checkpoint"))
     optimization = config.optimization
-    shared = (optimization.batch_size, optimization.dropout, config.uses_teacher, config.teacher_names)
+    shared = (optimization.batch_size, optimization.dropout, config.teacher_ends, config.teacher_names)
     return (*shape, *shared)
 
 

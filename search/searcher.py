@@ -18,6 +18,7 @@ from distiller.search.assignment import Assignment, Launch, Outcome, Preparation
 from distiller.search.prepared import Prepared
 from distiller.search.progress import Progress
 from distiller.search.rows import identity, now, revived, space_columns, trial_row
+from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 
 AgendaOf = Callable[[str, list[Prepared]], Agenda]
@@ -220,8 +221,9 @@ def _problem_of(preparation: Preparation, result: dict[str, Any], error: Excepti
 class RungScheduler(FIFOScheduler):
     """Ray's ASHA, once per dataset: scores of different datasets are never compared.
 
-    Rung i is time reduction ** i. A trial that it stops gets its row here, since only here it is known.
-    A worker that stands by is stopped once `release` says so.
+    Rung i is time reduction ** i. A trial takes part only in rungs at which it predicts: the score of one
+    that is still in its first stage is neither judged nor held against others. A trial that ASHA stops gets
+    its row here, since only here it is known. A worker that stands by is stopped once `release` says so.
     """
 
     def __init__(self, store: Store, rungs: Sequence[int], reduction: int):
@@ -249,6 +251,9 @@ class RungScheduler(FIFOScheduler):
             )
         return self.by_dataset[dataset]
 
+    def _judges(self, config: PipelineConfig, step: int) -> bool:
+        return config.predicts(step, steps=self.rungs[-1])
+
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Metric and mode are ours."""
         return True
@@ -261,7 +266,7 @@ class RungScheduler(FIFOScheduler):
         asha = self._asha(dataset)
         asha.on_trial_add(None, past)
         for step, score in outcome.curve:
-            if step in self.rungs[:-1] and math.isfinite(score):
+            if step in self.rungs[:-1] and math.isfinite(score) and self._judges(outcome.config, step):
                 time = self.reduction ** self.rungs.index(step)
                 asha.on_trial_result(None, past, {"time": time, "score": score})
 
@@ -278,12 +283,15 @@ class RungScheduler(FIFOScheduler):
         if "rung" not in result:
             go_on: str = TrialScheduler.CONTINUE
             return go_on
+        assignment = _assigned(trial)
+        if not self._judges(assignment.tasks[0].config, self.rungs[result["rung"]]):
+            return str(TrialScheduler.CONTINUE)
         said = {"time": self.reduction ** result["rung"], "score": result["score"]}
-        decision: str = self._asha(_assigned(trial).dataset).on_trial_result(tune_controller, trial, said)
+        decision: str = self._asha(assignment.dataset).on_trial_result(tune_controller, trial, said)
         if decision == TrialScheduler.STOP:
             row, epochs = revived(result["if_stopped"])
             self.store.write_epochs(epochs)
-            self.store.write_trial(row, space_columns(_assigned(trial).tasks[0].config))
+            self.store.write_trial(row, space_columns(assignment.tasks[0].config))
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:

@@ -122,11 +122,17 @@ class TrialRunner:
         )
 
     def _survivors(self, reports: list[Progress]) -> list[int]:
-        """Successive halving inside a cohort: the best 1 / reduction of its members go on."""
-        scheduler = self.launch.sweep.search.scheduler
+        """Successive halving inside a cohort: the best 1 / reduction of its members go on.
+
+        Those that do not predict yet go on too, uncompared.
+        """
+        scheduler, steps = self.launch.sweep.search.scheduler, self.launch.sweep.budget.steps
         assert scheduler is not None
-        alive = sorted((r for r in reports if r.error is None), key=lambda r: -r.score)
-        return [r.member for r in alive[: math.ceil(len(reports) / scheduler.reduction)]]
+        tasks = self.assignment.tasks
+        compared = [r for r in reports if tasks[r.member].config.predicts(r.step, steps)]
+        best = sorted((r for r in compared if r.error is None), key=lambda r: -r.score)
+        going = [r.member for r in best[: math.ceil(len(compared) / scheduler.reduction)]]
+        return going + [r.member for r in reports if r.error is None and r not in compared]
 
     def _report_rung(self, progress: Progress) -> dict[str, Any]:
         row, epochs = self._rows(0, "stopped")

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from distiller.spaces.augmentation import Augmentation, NoAugmentation
 from distiller.spaces.choice import KIND, Choice, Parameter, Union, members, parts, union_of
 from distiller.spaces.errors import InputError
-from distiller.spaces.intermediate import Intermediate, NoIntermediate
+from distiller.spaces.intermediate import FirstStage, Intermediate, NoIntermediate
 from distiller.spaces.optimization import Optimization, Teacher
 from distiller.spaces.prediction import Kl, LabelsOnly, Prediction
 from distiller.spaces.priors import Value
@@ -97,9 +97,29 @@ class PipelineConfig(BaseModel):
     @property
     def uses_teacher(self) -> bool:
         """Whether any part looks at the teacher: else unlabelled rows are of no use to it."""
-        return not isinstance(self.prediction, LabelsOnly) or any(
-            not isinstance(term, NoIntermediate) for term in self.intermediate
-        )
+        return self.teacher_ends > 0
+
+    @property
+    def teacher_ends(self) -> float:
+        """The share of the budget after which no part looks at the teacher, 1 where one does to the end."""
+        if not isinstance(self.prediction, LabelsOnly):
+            return 1.0
+        terms = [term for term in self.intermediate if not isinstance(term, NoIntermediate)]
+        schedules = [getattr(term, "schedule", None) for term in terms]
+        return max((s.share if isinstance(s, FirstStage) else 1.0 for s in schedules), default=0.0)
+
+    @property
+    def prediction_starts(self) -> float:
+        """The share of the budget after which the prediction loss counts: that of the last first stage."""
+        schedules = [getattr(term, "schedule", None) for term in self.intermediate]
+        return max((s.share for s in schedules if isinstance(s, FirstStage)), default=0.0)
+
+    def predicts(self, step: int, steps: int) -> bool:
+        """Whether a student that has made `step` of `steps` steps has learned to predict in any of them.
+
+        Before, its score is that of an untrained head and says nothing about the config.
+        """
+        return (step - 1) / steps >= self.prediction_starts
 
     @property
     def teacher_names(self) -> tuple[str, ...]:

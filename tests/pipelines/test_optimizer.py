@@ -65,8 +65,8 @@ def stacked(members: list[int]) -> list[Stacked]:
     return made
 
 
-def reference(member: int, steps: int, settings: Settings) -> dict[str, Tensor]:
-    """torch's AdamW with a group for every parameter."""
+def reference(member: int, steps: int, settings: Settings, restart: int = 0) -> dict[str, Tensor]:
+    """torch's AdamW with a group for every parameter, which forgets all before step `restart`."""
     names = [n for n in SHAPES if n != "only_some" or member in SOME]
     own = {n: nn.Parameter(start(n, member)) for n in names}
     decay = {n: settings.weight_decay if n in ("weight", "only_some") else 0.0 for n in names}
@@ -76,6 +76,8 @@ def reference(member: int, steps: int, settings: Settings) -> dict[str, Tensor]:
         betas=(settings.beta1, settings.beta2),
     )
     for step in range(steps):
+        if step == restart:
+            optimizer.state.clear()
         for name, parameter in own.items():
             parameter.grad = None if name == "unreached" else gradient(name, member, step)
         nn.utils.clip_grad_norm_(own.values(), settings.max_norm)
@@ -117,6 +119,62 @@ def test_equals_torch_for_every_member_also_after_compaction(settings: list[Sett
             parameter = parameters[list(SHAPES).index(name)]
             found = parameter.tensor[parameter.members.tolist().index(row)]
             assert torch.allclose(found, expected, rtol=0, atol=1e-12), (member, name)
+
+
+RESTARTS = [0, 3, 5, 0]
+"""The steps before which the members forget; the first and last never do."""
+
+
+@BOTH
+def test_each_member_restarts_on_its_own(settings: list[Settings]) -> None:
+    """As torch's does that is made anew on the same parameters; also solo, and for those who never do."""
+    parameters = stacked([0, 1, 2, 3])
+    optimizer = StackedAdamW(parameters, settings)
+    alone = [
+        {n: nn.Parameter(start(n, m)) for n in SHAPES if n != "only_some" or m in SOME} for m in range(4)
+    ]
+    solos = [
+        SoloAdamW([Solo(p, n in ("weight", "only_some"), DEPTH[n]) for n, p in own.items()], settings[m])
+        for m, own in enumerate(alone)
+    ]
+    for step in range(8):
+        restarting = [m for m, first in enumerate(RESTARTS) if first == step > 0]
+        if restarting:
+            optimizer.restart(restarting)
+        optimizer.zero_grad()
+        for name, parameter in zip(SHAPES, parameters, strict=True):
+            if name != "unreached":
+                own = [int(i) for i in parameter.members]
+                parameter.tensor.grad = torch.stack([gradient(name, m, step) for m in own])
+        optimizer.step(rates(step))
+        for member, solo in enumerate(solos):
+            if member in restarting:
+                solo.restart([0])
+            solo.zero_grad()
+            for name, tensor in alone[member].items():
+                tensor.grad = None if name == "unreached" else gradient(name, member, step)
+            solo.step([rates(step)[member]])
+    for member in range(4):
+        for name, expected in reference(member, 8, settings[member], RESTARTS[member]).items():
+            parameter = parameters[list(SHAPES).index(name)]
+            found = parameter.tensor[parameter.members.tolist().index(member)]
+            assert torch.allclose(found, expected, rtol=0, atol=1e-12), (member, name)
+            assert torch.allclose(alone[member][name], expected, rtol=0, atol=1e-12), (member, name)
+
+
+def test_a_late_head_starts_at_its_learning_rate() -> None:
+    """Not at several times that, as where zeros have counted for its moments."""
+    for late in (True, False):
+        head = nn.Parameter(torch.zeros(4, dtype=torch.float64))
+        optimizer = SoloAdamW([Solo(head, False)], Settings(0.0, 1e9))
+        for step in range(101):
+            head.grad = torch.zeros_like(head) if step < 100 else torch.ones_like(head)
+            if step == 100 and late:
+                optimizer.restart([0])
+            optimizer.step([1e-3])
+        assert (float(-head.detach()[0]) == pytest.approx(1e-3, rel=1e-6)) == late
+    with pytest.raises(ValueError, match="no members"):
+        optimizer.restart([1])
 
 
 def test_state_that_does_not_fit_is_refused() -> None:

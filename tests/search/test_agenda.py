@@ -87,6 +87,16 @@ def test_a_cohort_has_one_dropout_and_any_betas():
     assert cohort_group(dropping) != cohort_group(plain) == cohort_group(other)
 
 
+def test_a_cohort_leaves_its_teacher_together():
+    def labels(*shares):
+        terms = [{"objective": "mse", "schedule": {"kind": "first_stage", "share": s}} for s in shares]
+        return PipelineConfig.model_validate({"prediction": "labels", "intermediate": terms or "none"})
+
+    half, sooner, never = labels(0.5), labels(0.25), labels()
+    assert len({cohort_group(config) for config in (half, sooner, never, PipelineConfig())}) == 4
+    assert cohort_group(half) == cohort_group(labels(0.25, 0.5))
+
+
 def agenda(references, found, finalists, baselines, done=()):
     fixed = [lambda a=a: a for a in (references, finalists, baselines)]
     return Agenda("animals", fixed[0], found, fixed[1], fixed[2], lambda a: (a.role, a.seed) in done)

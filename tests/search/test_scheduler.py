@@ -13,6 +13,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from distiller.search.assignment import Assignment, Outcome, Task
 from distiller.search.searcher import RungScheduler
+from distiller.spaces.config import PipelineConfig
 from distiller.spaces.sweep import Asha
 from tests.search.trials import make, played
 
@@ -45,9 +46,15 @@ class BruteForce:
 CONFIG = make().propose()[0]
 
 
-def trial(name, dataset):
+STAGED = PipelineConfig.model_validate(
+    CONFIG.model_dump()
+    | {"intermediate": {"objective": "mse", "schedule": {"kind": "first_stage", "share": 0.5}}}
+)
+
+
+def trial(name, dataset, config=CONFIG):
     return FakeTrial(
-        name, {"assignment": Assignment(dataset, "search", 0, (Task(CONFIG, "prior"),)).to_json()}
+        name, {"assignment": Assignment(dataset, "search", 0, (Task(config, "prior"),)).to_json()}
     )
 
 
@@ -104,6 +111,26 @@ def test_no_rung_is_rounded_away(reduction, count):
             scheduler.on_trial_add(None, one)
         assert scheduler.on_trial_result(None, good, report(rung, 0.9)) == TrialScheduler.CONTINUE
         assert scheduler.on_trial_result(None, bad, report(rung, 0.1)) == TrialScheduler.STOP
+
+
+def test_a_first_stage_is_neither_judged_nor_held_against_others():
+    """Rungs of 24 steps at 3, 6 and 12, and a prediction loss that is at chance level until step 12."""
+    scheduler, truth = RungScheduler(NoStore(), [3, 6, 12, 18, 24], 2), BruteForce(2)
+    scores = {"plain": [0.5, 0.5, 0.5, 0.5], "staged": [0.0, 0.0, 0.0, 0.6], "late": [0.0, 0.0, 0.0, 0.4]}
+    scheduler.learn(
+        "a", Outcome(STAGED, "prior", "completed", ((3, 0.9), (6, 0.9), (12, 0.9), (18, 0.3)), 24)
+    )
+    truth.stops(3, 0.3)
+    for name, curve in scores.items():
+        one = trial(name, "a", CONFIG if name == "plain" else STAGED)
+        scheduler.on_trial_add(None, one)
+        for rung, score in enumerate(curve):
+            stops = (name == "plain" or rung == 3) and truth.stops(rung, score)
+            assert (scheduler.on_trial_result(None, one, report(rung, score)) == TrialScheduler.STOP) == stops
+            assert stops == ((name, rung) == ("late", 3))
+    weak = trial("weak", "a")  # it would pass if scores of first stages counted
+    scheduler.on_trial_add(None, weak)
+    assert scheduler.on_trial_result(None, weak, report(0, 0.1)) == TrialScheduler.STOP
 
 
 def test_it_goes_on_from_earlier_launches():

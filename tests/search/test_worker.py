@@ -138,6 +138,28 @@ def test_a_cohort_halves_itself_and_every_member_has_its_row(bench):
     assert said == {c: (row["status"], row["steps"]) for c, row in of.items()}
 
 
+def test_members_in_their_first_stage_go_on_uncompared(bench):
+    """Of 12 steps the staged ones predict from the seventh on: compared at 9 with all others, not at 6."""
+    early = {"objective": "mse", "schedule": {"kind": "first_stage", "share": 0.5}}
+    staged = [config(rate, intermediate=early) for rate in (1e-3, 2e-3)]
+    plain = [config(rate) for rate in (1e-3, 3e-3, 1e-2, 2e-2)]
+    tasks = [Task(one, "prior") for one in (*staged, *plain)]
+    runner = bench.runner(tasks, rungs=(6, 9), search={"cohort": 6})
+    assert runner.step()["done"]
+    of = rows(bench)
+    assert sorted(of[c.config_id]["steps"] for c in plain)[:2] == [6, 6]
+    assert all(of[c.config_id]["steps"] >= 9 for c in staged)
+    came = [c for c in of if of[c]["steps"] >= 9]
+    assert (len(came), len([c for c in came if of[c]["steps"] == 12])) == (4, 2)
+    scores = {
+        e["config_id"]: e["score"]
+        for e in bench.store.read("epochs", "tiny").to_pylist()
+        if e["step"] == 9 and e["config_id"] in came
+    }
+    on, out = ([s for c, s in scores.items() if (of[c]["steps"] == 12) is went] for went in (True, False))
+    assert max(out) <= min(on)
+
+
 def test_every_config_of_the_space_has_a_row_that_the_table_takes(bench):
     space = planned_space(bench.launch.sweep, "opinions")[0]
     drawn = {c.config_id: c for c in (space.sample(np.random.default_rng(i)) for i in range(4))}

@@ -15,7 +15,7 @@ from distiller.spaces.catalog import column_types, full_space
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.files import parse_yaml, write_yaml
-from distiller.spaces.intermediate import Cosine, MiAlpha, Mse, NoIntermediate
+from distiller.spaces.intermediate import L1, Cosine, FirstStage, MiAlpha, Mse, NoIntermediate
 from distiller.spaces.mapping import Emd
 from distiller.spaces.narrowing import parse_space
 from distiller.spaces.optimization import Optimization
@@ -28,6 +28,16 @@ THREE_TERMS = (Mse(weight=3), NoIntermediate(), MiAlpha(alpha=0.25, mapping=Emd(
 
 def reread(config):
     return Config.model_validate(parse_yaml(write_yaml(config.model_dump(mode="json")), "config"))
+
+
+@given(st.integers(1, 200), st.sampled_from([0.07, 0.1, 0.25, 0.29, 0.5]), st.booleans())
+def test_a_config_predicts_once_a_step_had_its_prediction_loss(steps, share, staged):
+    terms = (Cosine(), Mse(schedule=FirstStage(share=share / 2)), L1(schedule=FirstStage(share=share)))
+    config = Config(intermediate=terms if staged else Cosine())
+    assert config.prediction_starts == (share if staged else 0.0)
+    had = [done / steps >= config.prediction_starts for done in range(steps)]  # as training goes
+    for step in range(1, steps + 1):
+        assert config.predicts(step, steps) == any(had[:step])
 
 
 @settings(max_examples=60)

@@ -6,8 +6,7 @@ import functools
 import math
 import operator
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -16,20 +15,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from distiller.pipelines.cohort_optimizer import cohort_optimizer, stacked_parameters
 from distiller.pipelines.demand import Demand
-from distiller.pipelines.dropout import set_dropout
+from distiller.pipelines.dropout import drawn_masks, set_dropout
 from distiller.pipelines.material import Material
 from distiller.pipelines.member import Member, Progress, adaptations, check_tokenizers, cohort_key, policy_of
-from distiller.pipelines.optimizer import (
-    Settings,
-    Solo,
-    SoloAdamW,
-    Stacked,
-    StackedAdamW,
-    decays,
-    depths,
-    learning_rates,
-)
+from distiller.pipelines.optimizer import StackedAdamW, learning_rates
 from distiller.pipelines.outputs import prediction_groups
 from distiller.pipelines.pretrained import build_pretrained
 from distiller.pipelines.recording import ATTENTION_STATES, attention_heads
@@ -97,7 +88,8 @@ class CohortRun:
         self.predictions = prediction_groups(configs, material.dataset.task.layout, material.device, dtype)
         self.mixing = np.random.Generator(np.random.PCG64([order_seed, 1]))
         self.contrasting = np.random.Generator(np.random.PCG64([order_seed, 2]))
-        self.optimizer = self._optimizer()
+        optimization = [c.optimization for c in configs]
+        self.optimizer = cohort_optimizer(self.students, self.terms, optimization, material.device)
         self.sums: dict[str, Tensor] = {}
         self.sum_steps = 0
 
@@ -188,33 +180,6 @@ class CohortRun:
             rows=len(self.material.tokens()),
         )
 
-    def _stacked_parameters(self) -> list[Stacked]:
-        everyone = torch.arange(len(self.members), device=self.material.device)
-        stacked = [
-            Stacked(p, everyone, decays(name, p.dim() - 1), self.depths[name])
-            for name, p in self.students.parameters.items()
-        ]
-        for group in self.terms:
-            index = torch.tensor(group.members, device=self.material.device)
-            stacked += [Stacked(p, index, decays(name, p.dim() - 2)) for name, p in group.parameters.items()]
-        return stacked
-
-    def _optimizer(self) -> SoloAdamW | StackedAdamW:
-        self.depths = depths(self.students.module)
-        settings = [
-            Settings(o.weight_decay, o.max_grad_norm, o.beta1, o.beta2, o.layer_decay)
-            for o in (m.config.optimization for m in self.members)
-        ]
-        if self.students.stacked:
-            return StackedAdamW(self._stacked_parameters(), settings)
-        parameters = [
-            Solo(p, decays(name, p.dim()), self.depths[name]) for name, p in self.students.parameters.items()
-        ]
-        # What terms learn stands beside the head.
-        for group in self.terms:
-            parameters += [Solo(p, decays(name, p.dim() - 2)) for name, p in group.parameters.items()]
-        return SoloAdamW(parameters, settings[0])
-
     def advance(self, until: int) -> list[Progress]:
         """Train to step `until` and evaluate: one report for each member that is left, in order."""
         started = time.perf_counter()
@@ -236,7 +201,9 @@ class CohortRun:
         inputs, partner, share = student_inputs(batches, self.member_stream, self.new_ids)
         kind = self.material.device.type
         half = kind == "cuda" and self.dtype is torch.float32
-        with self._dropout_masks(), torch.autocast(kind, torch.bfloat16, enabled=half):
+        entropy = [self.order_seed, self.step, *(m.seed for m in self.members)]
+        masks = drawn_masks(self.members[0].config.optimization.dropout, entropy, self.material.device)
+        with masks, torch.autocast(kind, torch.bfloat16, enabled=half):
             logits, states = self.students(inputs.ids, inputs.types, inputs.mask, partner, share)
         total = self._losses(rows, batches, logits, states)
         self.optimizer.zero_grad()
@@ -254,21 +221,6 @@ class CohortRun:
             self.optimizer.restart(begin)
         self.optimizer.step(self.rates)
         self.step += 1
-
-    @contextmanager
-    def _dropout_masks(self) -> Iterator[None]:
-        """Draw dropout masks from the run's own seeds: the same in every process.
-
-        A member's masks depend on its neighbours: with dropout, fused equals solo in distribution only.
-        """
-        if not self.members[0].config.optimization.dropout:
-            yield
-            return
-        device = self.material.device
-        entropy = [self.order_seed, self.step, *(m.seed for m in self.members)]
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
-            yield
 
     def _stream_batches(self, rows: IntArray, rounds: IntArray) -> list[StreamBatch]:
         # One draw for all streams, so that a member's mixtures do not depend on its neighbours.
@@ -402,7 +354,7 @@ class CohortRun:
         self.tables = [self.tables[i] for i in left]
         self.rates = [self.rates[i] for i in left]
         assert isinstance(self.optimizer, StackedAdamW)
-        self.optimizer.keep(left, self._stacked_parameters())
+        self.optimizer.keep(left, stacked_parameters(self.students, self.terms, self.material.device))
         self.sums = {part: total[left] for part, total in self.sums.items()}
         read = [self.member_stream[i] for i in left]
         used = sorted(set(read))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -20,3 +25,17 @@ def set_dropout(model: PreTrainedModel, rate: float) -> None:
     for name, value in model.config.to_dict().items():
         if "dropout" in name and isinstance(value, float):
             setattr(model.config, name, rate)
+
+
+@contextmanager
+def drawn_masks(rate: float, entropy: Sequence[int], device: torch.device) -> Iterator[None]:
+    """Draw dropout masks from a run's own seeds: the same in every process, torch's generator untouched.
+
+    A member's masks depend on its neighbours: with dropout, fused equals solo in distribution only.
+    """
+    if not rate:
+        yield
+        return
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence(list(entropy)).generate_state(1, np.uint64)[0]))
+        yield

@@ -20,6 +20,7 @@ from distiller.search.assignment import Assignment, Launch, Outcome, Preparation
 from distiller.search.frozen import check_same, freeze, is_over, mark_over
 from distiller.search.plan import (
     cache_from,
+    check_preset,
     cuts_alike,
     planned_space,
     record_tokenizers,
@@ -213,7 +214,11 @@ class Trials:
         """The presets that the search starts with, on the first student and the middle optimization."""
         base = self._config(next(iter(self.prepared.architectures.values())))
         kind = self.prepared.row["task_kind"]
-        return [PRESETS[name].applied(base, kind) for name in self.running.sweep.search.warm_start]
+        names = self.running.sweep.search.warm_start
+        configs = [PRESETS[name].applied(base, kind) for name in names]
+        for name, config in zip(names, configs, strict=True):
+            check_preset(name, config, self.dataset, self.prepared.tokenizers)
+        return configs
 
     def search(self, tasks: tuple[Task, ...]) -> Assignment:
         """Trials of the search, compared at the rungs."""

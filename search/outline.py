@@ -13,11 +13,13 @@ from rich.text import Text
 from distiller.pipelines.data import load_dataset
 from distiller.pipelines.own import adopt_own_parts
 from distiller.search.checkpoints import check_checkpoints, teacher_config
-from distiller.search.plan import planned_space, teachers_of
+from distiller.search.plan import check_preset, planned_space, teachers_of
+from distiller.search.prepare import architectures
 from distiller.search.prepared import check_inputs
 from distiller.search.tokenizers import tokenizers_of
+from distiller.spaces.config import PipelineConfig
 from distiller.spaces.own import registered
-from distiller.spaces.presets import BASELINES
+from distiller.spaces.presets import BASELINES, PRESETS
 from distiller.spaces.space import Branch, Space
 from distiller.spaces.sweep import SweepConfig, of_presets, parse_sweep, sweep_text
 
@@ -44,12 +46,19 @@ def met_space(sweep: SweepConfig, dataset: str, base: Path) -> tuple[Space, list
     """A dataset's space as its workers will find it, and what was taken out: teachers' layers, tokenizers.
 
     Raises:
-        InputError: a checkpoint cannot be loaded, or teachers and students do not fit together.
+        InputError: a checkpoint cannot be loaded, or teachers, students and presets do not fit together.
     """
     tokenizers = tokenizers_of(sweep, dataset, base)
-    leads = {team[0] for team in teachers_of(sweep.space_of(dataset))}
-    layers = min(int(teacher_config(sweep, lead, base).num_hidden_layers) for lead in leads)
-    return planned_space(sweep, dataset, layers, tokenizers)
+    teams = teachers_of(sweep.space_of(dataset))
+    leads = {team[0]: teacher_config(sweep, team[0], base) for team in teams}
+    layers = min(int(lead.num_hidden_layers) for lead in leads.values())
+    space, removed = planned_space(sweep, dataset, layers, tokenizers)
+    student = next(iter(architectures(space, leads[teams[0][0]], base).values()))  # where presets start
+    teacher = [{"checkpoint": name} for name in teams[0]]
+    start = PipelineConfig.model_validate({"student": student, "teacher": teacher})
+    for name in sweep.search.warm_start:
+        check_preset(name, PRESETS[name].applied(start, sweep.datasets[dataset].kind), dataset, tokenizers)
+    return space, removed
 
 
 def outline(sweep: SweepConfig, base: Path) -> list[dict[str, Any]]:

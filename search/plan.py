@@ -175,6 +175,19 @@ def cuts_alike(config: PipelineConfig, tokenizers: Tokenizers) -> bool:
     )
 
 
+def check_preset(name: str, config: PipelineConfig, dataset: str, tokenizers: Tokenizers) -> None:
+    """Raise InputError where a preset, as `config`, compares tokens that its models cut differently."""
+    if cuts_alike(config, tokenizers):
+        return
+    checkpoint = getattr(config.student, "checkpoint", None)
+    students = [checkpoint] if checkpoint in tokenizers.students else []
+    teams = [MEAN.join(config.teacher_names)] if config.teacher_names in tokenizers.teams else []
+    raise InputError(
+        f"search.warm_start: the preset {name} compares tokens on {dataset}, and {_why(students, teams)}; "
+        "leave it out"
+    )
+
+
 def recorded_tokenizers(store: Store, sweep: str, dataset: str) -> Tokenizers:
     """Who does not share a tokenizer, as a launch found."""
     recorded = store.read_text(sweep, tokenizers_file(dataset))

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
+from rich.console import Console
 
+from distiller.search.launch import Running, Trials
+from distiller.search.plan import Tokenizers
+from distiller.search.prepared import Prepared
+from distiller.spaces.errors import InputError
+from distiller.spaces.student import Pretrained
 from tests.search.conftest import SWEEP
 from tests.search.test_plan import TOKENS, write_encoder
 
@@ -87,3 +94,34 @@ def test_a_folder_without_a_model_is_refused(planned, refused):
     assert line.startswith("teachers.bert.model: ")
     assert "cannot be loaded (" in line
     assert "hub cannot be reached" not in line
+
+
+WARM = (
+    "search.warm_start: the preset minilm compares tokens on animals, and student own has another "
+    "tokenizer than a teacher; leave it out"
+)
+
+
+def test_a_preset_that_compares_tokens_is_refused_by_name(planned, command, refused):
+    folder = planned({"student": OWN}, search={"trials": 2, "warm_start": ["hinton", "minilm"]})
+    write_encoder(folder / "own")
+    assert refused(folder, "plan", "planned.yaml") == WARM
+    assert refused(folder, "plan", "planned.yaml", "--preset", "minilm") == WARM
+    assert command(folder, "plan", "planned.yaml", "--preset", "pkd").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["pkd", "minilm"])
+def test_a_launch_refuses_it_too(bench, name):
+    search = bench.launch.sweep.search.model_copy(update={"warm_start": (name,)})
+    launch = replace(bench.launch, sweep=bench.launch.sweep.model_copy(update={"search": search}))
+    row = {"task_kind": "classification"}
+    own, foreign = Pretrained(checkpoint="own"), Tokenizers(students=("own",))
+    prepared = Prepared("animals", "bert", 2, row, {"own": own}, [], foreign)
+    trials = Trials(Running(launch, bench.store, Console()), prepared)
+    if name == "pkd":
+        (config,) = trials.warm()
+        assert config.student == own
+        return
+    with pytest.raises(InputError) as caught:
+        trials.warm()
+    assert str(caught.value) == WARM

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from distiller.pipelines.material import Material
 from distiller.pipelines.student import architecture, width_of
 from distiller.spaces.augmentation import Augmentation, Mixup, NoAugmentation
+from distiller.spaces.choice import Choice
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.intermediate import NoProjection, Term
@@ -53,7 +54,7 @@ def cohort_key(config: PipelineConfig, material: Material) -> tuple[object, ...]
 
 def policy_of(config: PipelineConfig, teacher: bool) -> tuple[Augmentation, ...]:
     """The augmentation of a config while it reads its `teacher`, or without: nothing labels mixtures then."""
-    idle = NoAugmentation if teacher else (NoAugmentation, Mixup)
+    idle: tuple[type[Choice], ...] = (NoAugmentation,) if teacher else (NoAugmentation, Mixup)
     return tuple(choice for choice in config.augmentation if not isinstance(choice, idle))
 
 

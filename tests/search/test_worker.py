@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distiller.pipelines.places import located
 from distiller.search import prepare as preparing
 from distiller.search import worker
 from distiller.search.assignment import Task, outcomes_from_json
@@ -209,6 +210,6 @@ def test_what_is_wrong_with_a_preparation_is_told_and_not_raised(bench, monkeypa
     assert report["broke"] == "preparing animals with bert: MemoryError: too big"
     assert "raise error" in report["traceback"]
     monkeypatch.setattr(
-        worker, "measure_latencies", lambda launch: preparing.located("./none", Path(), "teachers.bert.model")
+        worker, "measure_latencies", lambda launch: located("./none", Path(), "teachers.bert.model")
     )
     assert "teachers.bert.model: no folder" in bench.preparer("animals", alone=True).step()["refused"]

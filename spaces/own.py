@@ -26,6 +26,7 @@ space, in the table and in importance.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.util
 import inspect
 import sys
@@ -148,7 +149,8 @@ def _load_module(path: str) -> None:
     place = f"parts: {path}"
     if not Path(path).is_file():
         raise InputError(f"{place}: no such file; put it there, or mend the path in the sweep")
-    name = f"distiller_parts_{Path(path).stem}"
+    # Two modules of one file name are two modules: the second must not pass for the first.
+    name = f"distiller_parts_{Path(path).stem}_{hashlib.sha256(path.encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -93,6 +93,29 @@ def test_a_part_is_like_any_other_choice(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == ["intermediate", "Huber loss between hidden states.", "huber", "float"]
 
 
+TWICE = """
+import sys
+from pathlib import Path
+from distiller.spaces.errors import InputError
+from distiller.spaces.own import load_parts
+
+load_parts(["one/mine.py"], Path(sys.argv[1]))
+try:
+    load_parts(["two/mine.py"], Path(sys.argv[1]))
+except InputError as error:
+    print(error)
+"""
+
+
+def test_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(HUBER)
+    command = [sys.executable, "-c", TWICE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("'huber' is a choice of intermediate already; take another name")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

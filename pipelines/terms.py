@@ -113,6 +113,7 @@ class TermGroup:
         progress: float = 0.0,
         rows: Tensor | None = None,
         draw: int = 0,
+        whole: Tensor | None = None,
     ) -> Tensor:
         """[G] the weighted loss of each member of the group.
 
@@ -124,6 +125,7 @@ class TermGroup:
             progress: the share of the budget that is behind.
             rows: [B] the batch's rows in the pool; only objectives with a memory read it.
             draw: a number that decides what is drawn from the memory, one per step.
+            whole: [S, B] bool, the rows that are no mixtures: they alone are remembered. None: all.
         """
         factor = self.factor(progress)
         streams = [member_stream[m] for m in self.members]
@@ -139,7 +141,8 @@ class TermGroup:
             }
             costs = self._solo_costs(own, mask, picked)
         else:
-            costs = self._stacked_costs(states, mask, picked, shared, rows, draw)
+            pure = None if whole is None else whole[streams]
+            costs = self._stacked_costs(states, mask, picked, shared, rows, draw, pure)
         weights, self.state = pair_weights(
             dict(self.kind.mapping)["kind"], costs, self.state, self.temperature
         )
@@ -223,6 +226,7 @@ class TermGroup:
         shared: bool,
         rows: Tensor | None,
         draw: int,
+        whole: Tensor | None,
     ) -> Tensor:
         """[G, P]: states [K, B, T, H]; mask [B, T] and said [B, …] where `shared`, else [G, B, …]."""
         given = None if shared else 0
@@ -264,7 +268,7 @@ class TermGroup:
             own, mask, said, learned, self.vectors, remembered
         )
         if self.memory is not None and rows is not None:
-            self.memory.refresh(rows, student.detach(), teacher.detach(), learned)
+            self.memory.refresh(rows, student.detach(), teacher.detach(), learned, whole)
         return costs
 
     def _cost(

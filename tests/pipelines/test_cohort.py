@@ -11,127 +11,26 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from distiller.pipelines import stack
-from distiller.pipelines.cohort import CohortRun, Member, Progress, adaptations, cohort_key
+from distiller.pipelines.cohort import CohortRun, Member, adaptations
 from distiller.pipelines.material import Material
 from distiller.pipelines.optimizer import SoloAdamW
-from distiller.spaces.config import STAGES, PipelineConfig
+from distiller.spaces.config import STAGES
+from tests.pipelines.cohorts import (
+    CONFIGS,
+    EMD,
+    LABELS_ONLY,
+    MEMBERS,
+    STEPS,
+    assert_same_member,
+    assert_same_report,
+    handed_over,
+    state_of,
+    term,
+    trained,
+)
 from tests.pipelines.conftest import FAMILIES, config_of, make_material
-
-STEPS = 20
-EMD = {"kind": "emd", "temperature": 0.7}
-ALP = {"kind": "attention_weighted"}
-
-
-def term(objective: str, **more: Any) -> dict[str, Any]:
-    return {"objective": objective, **more}
-
-
-def optimization(**more: Any) -> dict[str, Any]:
-    return {"learning_rate": 2e-3, "warmup": 0.2, **more}
-
-
-# Every objective, mapping, representation, projection, prediction loss and augmentation, each with
-# neighbours that share its kind and neighbours that do not.
-CONFIGS = [
-    config_of(intermediate=term("mse", weight=0.5), optimization=optimization(learning_rate=5e-3)),
-    config_of(
-        intermediate=term("mse", weight=2.0),
-        prediction={"loss": "kl", "temperature": 5.0, "hard_weight": 0.1},
-        optimization=optimization(schedule="cosine", weight_decay=0.1),
-    ),
-    config_of(
-        intermediate=term("cosine", representation="mean", mapping={"kind": "last"}),
-        prediction={"loss": "ce", "hard_weight": 0.0, "temperature": 1.5},
-        optimization=optimization(schedule="constant", warmup=0.0, max_grad_norm=0.05),
-        augmentation={"method": "random", "copies": 2},
-    ),
-    config_of(
-        intermediate=[term("pkd", weight=3.0), term("mse", representation="mean", mapping=EMD)],
-        prediction={"loss": "mse", "hard_weight": 0.3},
-        augmentation=[{"method": "random", "strength": 0.3}, {"method": "mixup"}],
-    ),
-    config_of(intermediate=term("mi_alpha", alpha=0.3, weight=0.2), augmentation={"method": "mixup"}),
-    config_of(
-        intermediate=[term("mi_alpha", alpha=0.8, representation="mean", mapping=EMD), term("mi_alpha")],
-        prediction={"loss": "kl", "hard_weight": 0.9},
-        optimization=optimization(weight_decay=0.0),
-    ),
-    config_of(
-        intermediate=term("cosine", mapping=EMD), augmentation={"method": "mixup", "concentration": 1.0}
-    ),
-    config_of(prediction="labels", intermediate=term("mse", representation="cls", mapping={"kind": "last"})),
-    config_of(student={"initialization": "random", "layers": 2, "width": 16}, intermediate=term("mse")),
-    config_of(
-        prediction={"loss": "dkd", "hard_weight": 0.4, "target_weight": 2.0},
-        intermediate=term("mse"),
-        optimization=optimization(beta1=0.8, beta2=0.98, layer_decay=0.7, label_smoothing=0.1),
-    ),
-    config_of(
-        prediction={"loss": "dkd", "temperature": 4.0, "rest_weight": 8.0},
-        optimization=optimization(layer_decay=0.9),
-    ),
-    config_of(prediction={"loss": "dist", "batch_weight": 2.0}, optimization=optimization(beta2=0.99)),
-    config_of(prediction="js", optimization=optimization(label_smoothing=0.2)),
-    config_of(
-        prediction="reverse_kl",
-        augmentation=[
-            {"method": "embedding", "strength": 0.3, "copies": 2, "redraw": 1},
-            {"method": "random"},
-        ],
-    ),
-    config_of(prediction="l1"),
-]
-MEMBERS = [Member(config, seed=i % 3) for i, config in enumerate(CONFIGS)]
-LABELS_ONLY = [
-    Member(config_of(prediction="labels", optimization=optimization(learning_rate=rate), **more), seed)
-    for rate, seed, more in [
-        (1e-3, 0, {}),
-        (4e-3, 1, {"augmentation": {"method": "mixup"}}),
-        (2e-3, 2, {"augmentation": {"method": "random"}}),
-    ]
-]
-
-
-def trained(members: list[Member], material: Material, steps: int = STEPS) -> CohortRun:
-    run = CohortRun(members, material, steps, 7, torch.float64)
-    run.reports = run.advance(steps)  # type: ignore[attr-defined]
-    return run
-
-
-def state_of(run: CohortRun, name: int) -> dict[str, Tensor]:
-    """All that a member learned; its word table by the teacher's ids (0 where it has no row)."""
-    member = run.names.index(name)
-    stacked = run.students.stacked
-    own = {n: (p[member] if stacked else p).detach() for n, p in run.students.parameters.items()}
-    words = next(n for n in own if "word_embeddings" in n or "tok_embeddings" in n)
-    full = torch.zeros(len(run.vocabulary.new_ids), own[words].shape[1], dtype=own[words].dtype)
-    own[words] = full.index_copy(0, run.vocabulary.kept, own[words])
-    for group in run.terms:
-        if member in group.members:
-            row = group.members.index(member)
-            learned = {**group.parameters, **(group.state or {})}
-            own |= {f"{group.kind}.{n}": p[row].detach() for n, p in learned.items()}
-    return own
-
-
-def assert_same_member(run: CohortRun, name: int, solo: CohortRun, tolerance: float = 1e-8) -> None:
-    found, expected = state_of(run, name), state_of(solo, 0)
-    assert found.keys() == expected.keys()
-    known = torch.zeros(200, dtype=torch.bool).index_fill(0, solo.vocabulary.kept, True)
-    for key, tensor in expected.items():
-        here = found[key]
-        if tensor.shape[0] == 200:  # a neighbour's view may bring in words that the member never meets
-            here, tensor = here[known], tensor[known]
-        assert torch.allclose(here, tensor, rtol=0, atol=tolerance), (key, (here - tensor).abs().max())
-
-
-def assert_same_report(found: Progress, expected: Progress) -> None:
-    assert found.losses == pytest.approx(expected.losses, abs=1e-8)
-    assert found.metrics == pytest.approx(expected.metrics, abs=1e-8)
-    assert (found.step, found.learning_rate) == (expected.step, expected.learning_rate)
 
 
 @pytest.fixture(scope="module")
@@ -188,139 +87,6 @@ def test_fused_equals_solo_for_every_objective_and_mapping(material: Material) -
         assert_same_member(run, name, solo)
         assert_same_report(run.reports[name], solo.reports[0])  # type: ignore[attr-defined]
         assert all(math.isfinite(v) for v in solo.reports[0].losses.values())  # type: ignore[attr-defined]
-
-
-def test_a_first_stage_leaves_predictions_for_later(material: Material) -> None:
-    staged = config_of(intermediate=term("mse", schedule={"kind": "first_stage", "share": 0.5}))
-    run = CohortRun([Member(staged, 0), Member(CONFIGS[0], 0)], material, 8, 7, torch.float64)
-    first = run.advance(4)
-    assert first[0].losses.keys() == {"intermediate_1_mse"}
-    assert first[1].losses.keys() == {"hard", "soft", "intermediate_1_mse"}
-    assert run.advance(8)[0].losses.keys() == {"hard", "soft"}
-
-
-def test_members_that_switch_at_different_times_are_those_trained_alone(material: Material) -> None:
-    """Each forgets its moments when its prediction starts: at step 3, 6 and 5 of 12, and one never."""
-    shares = [[0.25], [0.5], [0.25, 0.4], []]
-    terms = [
-        [
-            term("mse" if i == 0 else "cosine", schedule={"kind": "first_stage", "share": s})
-            for i, s in enumerate(own)
-        ]
-        for own in shares
-    ]
-    members = [
-        Member(config_of(intermediate=own or "none", optimization=optimization(beta2=beta2)), seed)
-        for seed, (own, beta2) in enumerate(zip(terms, [0.999, 0.999, 0.99, 0.999], strict=True))
-    ]
-    solos = [trained([member], material, 12) for member in members]
-    for order in ([0, 1, 2, 3], [3, 1, 0]):
-        run = CohortRun([members[i] for i in order], material, 12, 7, torch.float64)
-        assert run.prediction_starts == [[3, 6, 5, 0][i] for i in order]
-        run.advance(4)
-        if len(order) == 3:
-            run.keep([1, 2])
-        run.advance(12)
-        for name in run.names:
-            assert_same_member(run, name, solos[order[name]])
-
-
-@pytest.mark.parametrize("alone", [True, False])
-def test_the_first_step_of_a_prediction_is_no_longer_than_its_learning_rate(
-    material: Material, alone: bool
-) -> None:
-    staged = config_of(
-        intermediate=term("mse", schedule={"kind": "first_stage", "share": 0.5}),
-        optimization=optimization(learning_rate=1e-3, schedule="constant", weight_decay=0.0),
-    )
-    members = [Member(staged, 0)] if alone else [Member(staged, 0), Member(CONFIGS[0], 0)]
-    run = CohortRun(members, material, 80, 7, torch.float64)
-    run.advance(40)
-    before = state_of(run, 0)["model.classifier.bias"].clone()
-    run.advance(41)
-    moved = (state_of(run, 0)["model.classifier.bias"] - before).abs()
-    assert float(moved.max()) == pytest.approx(1e-3, rel=1e-3)
-
-
-def handed_over(share: float, **more: Any) -> PipelineConfig:
-    """Labels alone after a first stage, as in MiniLM's recipe."""
-    return config_of(
-        prediction="labels",
-        intermediate=term("minilm", schedule={"kind": "first_stage", "share": share}),
-        **more,
-    )
-
-
-def rows_drawn(run: CohortRun, monkeypatch: pytest.MonkeyPatch) -> list[tuple[set[int], bool]]:
-    """Of each step to the end: its rows, and whether the teacher said anything."""
-    drawn, losses = [], run._losses
-
-    def spied(rows: Any, batches: Any, *more: Any) -> Any:
-        drawn.append((set(rows.tolist()), batches[0].targets is not None))
-        return losses(rows, batches, *more)
-
-    monkeypatch.setattr(run, "_losses", spied)
-    run.reports = run.advance(run.steps)  # type: ignore[attr-defined]
-    return drawn
-
-
-def test_once_no_part_reads_the_teacher_all_rows_are_labelled(
-    material: Material, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rows from 60 on are unlabelled; mixing ends with the teacher, and views are drawn to the end."""
-    redrawn = {"method": "random", "redraw": 1, "strength": 0.3}
-    run = CohortRun(
-        [Member(handed_over(0.25, augmentation=[redrawn, {"method": "mixup"}]), 0)], material, 40, 7
-    )
-    assert run.streams[0].mixes
-    drawn = rows_drawn(run, monkeypatch)
-    assert [told for _, told in drawn] == [True] * 10 + [False] * 30
-    assert any(max(rows) >= 60 for rows, _ in drawn[:10])
-    assert all(max(rows) < 60 for rows, _ in drawn[10:])
-    assert set().union(*(rows for rows, _ in drawn[10:18])) == set(range(60))
-    assert not run.streams[0].mixes
-    assert run.reports[0].error is None  # type: ignore[attr-defined]
-    always = config_of(prediction="labels", intermediate=[*MORE[3], term("mse")])
-    drawn = rows_drawn(CohortRun([Member(always, 0)], material, 20, 7), monkeypatch)
-    assert any(max(rows) >= 60 for rows, _ in drawn[10:])
-    assert all(told for _, told in drawn)
-
-
-def test_fused_equals_solo_where_the_teacher_is_left(material: Material) -> None:
-    """With compaction on either side of the switch, at step 6 of 12."""
-    members = [
-        Member(handed_over(0.5), 0),
-        Member(handed_over(0.5, augmentation={"method": "mixup"}, optimization=optimization()), 1),
-        Member(handed_over(0.5, augmentation={"method": "random", "redraw": 1}), 2),
-        Member(
-            config_of(
-                prediction="labels",
-                intermediate=[
-                    term("mse", schedule={"kind": "first_stage", "share": 0.5}),
-                    term("crd", negatives=16, schedule={"kind": "first_stage", "share": 0.25}),
-                ],
-                augmentation={"method": "random", "redraw": 1},
-            ),
-            3,
-        ),
-    ]
-    solos = [trained([member], material, 12) for member in members]
-    for dropped in (3, 6, 9):
-        run = CohortRun(members, material, 12, 7, torch.float64)
-        run.advance(dropped)
-        run.keep([0, 1, 3])
-        run.advance(12)
-        for name in run.names:
-            assert_same_member(run, name, solos[name])
-
-
-def test_only_those_share_a_cohort_who_leave_the_teacher_together(material: Material) -> None:
-    kept = [handed_over(0.5), handed_over(0.25), config_of(prediction="labels"), config_of(), config_of()]
-    assert [config.teacher_ends for config in kept] == [0.5, 0.25, 0.0, 1.0, 1.0]
-    for i, one in enumerate(kept):
-        for other in kept[:i]:
-            alike = one.teacher_ends == other.teacher_ends
-            assert (cohort_key(one, material) == cohort_key(other, material)) == alike
 
 
 def test_layer_attention_learns(material: Material) -> None:

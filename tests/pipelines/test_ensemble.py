@@ -24,8 +24,8 @@ from distiller.pipelines.streams import Stream
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import CacheConfig, TeacherConfig
+from tests.pipelines.cohorts import assert_same_member, term, trained
 from tests.pipelines.conftest import CPU, LABELS, config_of, save_rows, save_teacher, tokenizer_of
-from tests.pipelines.test_cohort import assert_same_member, term, trained
 
 MIXUP = {"method": "mixup"}
 

@@ -29,8 +29,8 @@ from distiller.pipelines.save import save_student
 from distiller.pipelines.student import Student, architecture, build_model
 from distiller.pipelines.tokens import tokenize
 from distiller.spaces.student import RandomStart, SvdEmbeddings
+from tests.pipelines.cohorts import assert_same_member, term, trained
 from tests.pipelines.conftest import FAMILIES, config_of, make_material
-from tests.pipelines.test_cohort import assert_same_member, term, trained
 
 NAMES = list(FAMILIES)
 RING = [(teacher, NAMES[(i + 1) % len(NAMES)]) for i, teacher in enumerate(NAMES)]

@@ -30,8 +30,8 @@ from distiller.pipelines.views import materialise
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.student import Pretrained
+from tests.pipelines.cohorts import assert_same_member, term, trained
 from tests.pipelines.conftest import LABELS, config_of, make_material, save_teacher, tokenizer_of
-from tests.pipelines.test_cohort import assert_same_member, term, trained
 
 
 def letters() -> PreTrainedTokenizerFast:

@@ -147,3 +147,16 @@ def test_keeping_members() -> None:
     assert torch.equal(group.state["student"][0], state["student"][2])
     assert group.parameters["projection_weight"].requires_grad
     assert not group.keep([0])
+
+
+def test_mixtures_are_not_remembered() -> None:
+    (group,) = groups_of([{"objective": "crd", "negatives": 4}] * K)
+    assert group.memory is not None
+    before = group.memory.sides["student"].clone()
+    rows = torch.tensor([3, 5, 7, 11, 13, 19])
+    whole = torch.tensor([[True, True, True, False, False, False], [True] * 6])
+    group.losses(STATES, MASK, teacher_hidden("cls"), STREAM, rows=rows, whole=whole)
+    after = group.memory.sides["student"]
+    for member in range(K):
+        changed = set((after[member] != before[member]).any(-1).any(0).nonzero().flatten().tolist())
+        assert changed == set(rows[whole[STREAM[member]]].tolist())

@@ -53,6 +53,7 @@ _TABLES: dict[str, Columns] = {
     "trials": (
         *_TRIAL,
         _ORIGIN,
+        ("preset", STR, "published recipe that the config is; null where it is none"),
         ("status", STR, "completed, stopped (by the scheduler) or failed"),
         ("task_kind", STR, "kind of task of the dataset"),
         ("teacher", STR, "teacher checkpoint"),

@@ -245,8 +245,9 @@ def space(
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a config.")] = False,
 ) -> None:
     """Every choice of every stage, with its parameters, priors and citation."""
-    from distiller.spaces.catalog import catalog, config_schema
+    from distiller.spaces.catalog import catalog, config_schema, preset_entries
     from distiller.spaces.own import load_installed
+    from distiller.spaces.presets import PRESETS
     from distiller.spaces.sweep import parse_sweep, sweep_text
 
     load_installed()
@@ -256,10 +257,9 @@ def space(
     if schema:
         _print_json(config_schema())
     elif as_json:
-        _print_json(catalog())
+        _print_json([*catalog(), *preset_entries()])
     else:
         from distiller.search.choices import render_catalog
-        from distiller.spaces.presets import PRESETS
 
         console.print(render_catalog(catalog(), PRESETS))
 

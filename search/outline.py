@@ -13,7 +13,7 @@ from rich.text import Text
 from distiller.pipelines.data import load_dataset
 from distiller.pipelines.own import adopt_own_parts
 from distiller.search.checkpoints import check_checkpoints, teacher_config
-from distiller.search.plan import check_preset, planned_space, teachers_of
+from distiller.search.plan import check_preset, planned_space, preset_departures, teachers_of
 from distiller.search.prepare import architectures
 from distiller.search.prepared import check_inputs
 from distiller.search.tokenizers import tokenizers_of
@@ -42,8 +42,10 @@ def read_sweep(reference: str, presets: Sequence[str]) -> tuple[SweepConfig, Pat
     return sweep, base
 
 
-def met_space(sweep: SweepConfig, dataset: str, base: Path) -> tuple[Space, list[str]]:
+def met_space(sweep: SweepConfig, dataset: str, base: Path) -> tuple[Space, list[str], int]:
     """A dataset's space as its workers will find it, and what was taken out: teachers' layers, tokenizers.
+
+    And the number of architectures that are trained without a teacher first.
 
     Raises:
         InputError: a checkpoint cannot be loaded, or teachers, students and presets do not fit together.
@@ -53,12 +55,13 @@ def met_space(sweep: SweepConfig, dataset: str, base: Path) -> tuple[Space, list
     leads = {team[0]: teacher_config(sweep, team[0], base) for team in teams}
     layers = min(int(lead.num_hidden_layers) for lead in leads.values())
     space, removed = planned_space(sweep, dataset, layers, tokenizers)
-    student = next(iter(architectures(space, leads[teams[0][0]], base).values()))  # where presets start
+    found = architectures(space, leads[teams[0][0]], base)
+    student = next(iter(found.values()))  # where presets start
     teacher = [{"checkpoint": name} for name in teams[0]]
     start = PipelineConfig.model_validate({"student": student, "teacher": teacher})
     for name in sweep.search.warm_start:
         check_preset(name, PRESETS[name].applied(start, sweep.datasets[dataset].kind), dataset, tokenizers)
-    return space, removed
+    return space, removed, len(found)
 
 
 def outline(sweep: SweepConfig, base: Path) -> list[dict[str, Any]]:
@@ -74,7 +77,7 @@ def outline(sweep: SweepConfig, base: Path) -> list[dict[str, Any]]:
     after = finalists.top * finalists.seeds + len(BASELINES) * winners + (winners if finalists.top > 1 else 0)
     found = []
     for name, config in sweep.datasets.items():
-        space, removed = met_space(sweep, name, base)
+        space, removed, references = met_space(sweep, name, base)
         data = load_dataset(name, config, base)
         found.append(
             {
@@ -88,9 +91,9 @@ def outline(sweep: SweepConfig, base: Path) -> list[dict[str, Any]]:
                 },
                 "searched_parameters": len(space.searched()),
                 "configs": space.size(),
-                "left_out": removed,
+                "left_out": [*removed, *preset_departures(sweep, name)],
                 "search_trials": search.trials,
-                "other_trials": after,
+                "other_trials": references + after,
                 "steps": sweep.budget.steps,
             }
         )

@@ -15,6 +15,7 @@ from distiller.spaces.config import MEAN, STAGES, PipelineConfig
 from distiller.spaces.datasets import TaskKind
 from distiller.spaces.errors import InputError
 from distiller.spaces.intermediate import Term
+from distiller.spaces.presets import PRESETS
 from distiller.spaces.priors import OneOf
 from distiller.spaces.removal import values_at, without
 from distiller.spaces.space import Branch, Group, Space
@@ -234,3 +235,13 @@ def _check_student_layers(space: Space, teacher_layers: int) -> None:
 def cache_from(cache: CacheConfig, base: Path) -> CacheConfig:
     """The cache with its path absolute: like every path in the file, it starts from the file's folder."""
     return cache.model_copy(update={"path": str(base / Path(cache.path).expanduser())})
+
+
+def preset_departures(sweep: SweepConfig, dataset: str) -> list[str]:
+    """What of the presets that a sweep starts with a dataset has no place for."""
+    kind = sweep.datasets[dataset].kind
+    return [
+        f"{dataset}: preset {name}: {said}"
+        for name in sweep.search.warm_start
+        for said in PRESETS[name].departures(kind)
+    ]

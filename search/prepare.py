@@ -17,7 +17,7 @@ from distiller.pipelines.views import passes_of, views_of
 from distiller.search.assignment import Launch, Preparation
 from distiller.search.checkpoints import teacher_config
 from distiller.search.materials import Notes, material_for, worker_device
-from distiller.search.plan import planned_space
+from distiller.search.plan import planned_space, preset_departures
 from distiller.search.prepared import Prepared, pairs_of
 from distiller.search.tokenizers import tokenizers_of
 from distiller.spaces.config import MEAN, PipelineConfig
@@ -59,7 +59,8 @@ def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
     }
     found = architectures(space, material.teacher.model.config, Path(launch.base))
     said = [f"{dataset}: {note}" for note in (*data.notes, *notes.texts)]
-    return Prepared(dataset, teacher, material.teacher.layers, row, found, [*removed, *said], tokenizers)
+    removed = [*removed, *preset_departures(launch.sweep, dataset), *said]
+    return Prepared(dataset, teacher, material.teacher.layers, row, found, removed, tokenizers)
 
 
 def fill_views(space: Space, material: Material, steps: int, presets: Sequence[str] = ()) -> None:

@@ -16,6 +16,7 @@ from distiller.results.schema import trial_id
 from distiller.search.assignment import Assignment, Launch, Task
 from distiller.spaces.catalog import column_types
 from distiller.spaces.config import PipelineConfig
+from distiller.spaces.presets import PRESETS, preset_of
 
 if TYPE_CHECKING:  # the driver uses this module without torch
     from distiller.pipelines.cohort import Progress
@@ -77,15 +78,17 @@ def trial_row(
 ) -> dict[str, Any]:
     """The part of a terminal row that is known even where nothing ran."""
     ended_at = now()
+    task_kind = launch.sweep.datasets[assignment.dataset].kind
     return {
         **identity(launch, assignment, task),
         "attempt": attempt,
         "origin": task.origin,
+        "preset": preset_of(task.config, task_kind),
         "config": task.config.model_dump_json(),
         "status": status,
         "error": error,
         "traceback": trace,
-        "task_kind": launch.sweep.datasets[assignment.dataset].kind,
+        "task_kind": task_kind,
         "metric": launch.sweep.datasets[assignment.dataset].headline,
         "teacher": task.config.teacher_name,
         "steps": 0,
@@ -113,7 +116,9 @@ def result_columns(
     notes: list[str],
 ) -> dict[str, Any]:
     """The columns that a trained student adds to its row."""
-    metric = material.dataset.task.metric
+    task = material.dataset.task
+    metric, preset = task.metric, preset_of(result.member.config, task.kind)
+    lost = [] if preset is None else [f"preset {preset}: {d}" for d in PRESETS[preset].departures(task.kind)]
     metrics: dict[str, Mapping[str, float]] = {}
     columns: dict[str, Any] = {
         "student": architecture,
@@ -121,7 +126,7 @@ def result_columns(
         "teacher_score": material.teacher_scores["validation"][metric],
         "teacher_test_score": material.teacher_scores["test"][metric],
         "no_teacher_score": assignment.no_teacher.get(architecture),
-        "adaptations": json.dumps([*result.adaptations, *notes]),
+        "adaptations": json.dumps([*lost, *result.adaptations, *notes]),
     }
     if result.curve:
         last, best = result.last, result.best

@@ -15,7 +15,7 @@ from distiller.spaces.choice import Choice
 from distiller.spaces.priors import OneOf
 
 Strength = Annotated[float, Field(gt=0, le=0.5), OneOf(0.1, 0.2, 0.3)]
-Copies = Annotated[int, Field(ge=1, le=16), OneOf(1, 2, 4)]
+Copies = Annotated[int, Field(ge=1, le=32), OneOf(1, 2, 4)]
 Redraw = Annotated[int, Field(ge=0, le=1000), OneOf(0)]
 Checkpoint = Annotated[str, Field(min_length=1)]
 

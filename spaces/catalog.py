@@ -6,13 +6,36 @@ from typing import Any
 
 from distiller.spaces.choice import Choice, Parameter, Union, parts
 from distiller.spaces.config import MAX_SLOTS, SLOTTED, STAGES, PipelineConfig, column_prefix
+from distiller.spaces.presets import PRESETS
 from distiller.spaces.space import Node, Space, full_node
 
 
 def catalog() -> list[dict[str, Any]]:
-    """One entry per choice, inner choices under theirs: stage, id, summary, citation, parameters."""
+    """One entry per choice, inner choices under theirs: stage, id, summary, citation, parameters.
+
+    `searched_by_default` says whether a stage that a sweep does not name tries the choice.
+    """
     return [
         entry for stage, definition in STAGES.items() for entry in _choices(stage, stage, definition.part)
+    ]
+
+
+def preset_entries() -> list[dict[str, Any]]:
+    """One entry per preset: id, summary, citation and the stages that it sets."""
+    return [
+        {
+            "stage": "preset",
+            "at": "preset",
+            "id": name,
+            "summary": preset.summary,
+            "citation": preset.citation,
+            "sets": {
+                "augmentation": [slot.model_dump() for slot in preset.augmentation],
+                "intermediate": [slot.model_dump() for slot in preset.intermediate],
+                "prediction": preset.prediction.model_dump(),
+            },
+        }
+        for name, preset in PRESETS.items()
     ]
 
 
@@ -25,6 +48,7 @@ def _choices(stage: str, path: str, part: Union | type[Choice]) -> list[dict[str
             "id": name,
             "summary": model.summary(),
             "citation": model.citation,
+            "searched_by_default": model.searched_by_default,
             "parameters": [_parameter(p) for p in parts(model).values() if isinstance(p, Parameter)],
             "choices": [
                 entry

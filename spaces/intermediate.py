@@ -172,7 +172,7 @@ class MiniLmV2(Term):
     citation: ClassVar[str] = "Wang et al. 2021, MiniLMv2, eq. 3-5, arXiv 2012.15828"
     tokenwise: ClassVar[bool] = True
     objective: Literal["minilm_v2"] = "minilm_v2"
-    heads: Annotated[int, Field(ge=1, le=1024), OneOf(8, 16, 32)] = 16
+    heads: Annotated[int, Field(ge=1, le=1024), OneOf(8, 16, 32, 48)] = 16
     """Relation heads; the largest number up to it that divides both widths is taken."""
     mapping: AttentionMapping = Top()
 

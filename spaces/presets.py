@@ -54,19 +54,38 @@ class Preset:
         A regression has no classes: where the recipe compares probabilities, scores stand in. Spans and
         tags belong to single words: a mixture of texts has none, and is left out.
         """
-        prediction, augmentation = self.prediction, self.augmentation
-        if task_kind == "regression" and not isinstance(prediction, (LabelsOnly, LogitMse, LogitL1)):
-            prediction = LogitMse(hard_weight=prediction.hard_weight)
-        if task_kind in ("qa", "token_classification"):
-            kept = tuple(slot for slot in augmentation if not isinstance(slot, (Mixup, BackTranslation)))
-            augmentation = kept or (NoAugmentation(),)
         return config.model_copy(
             update={
-                "augmentation": augmentation,
+                "augmentation": self._augmentation_on(task_kind),
                 "intermediate": self.intermediate,
-                "prediction": prediction,
+                "prediction": self._prediction_on(task_kind),
             }
         )
+
+    def departures(self, task_kind: str) -> list[str]:
+        """What of the recipe such a task has no place for, and what stands in."""
+        said = []
+        if self._prediction_on(task_kind) != self.prediction:
+            said.append(f"prediction: scores have no classes, so mse stands in for {self.prediction.loss}")
+        left = self._augmentation_on(task_kind)
+        said += [
+            f"augmentation: without {slot.method}, as labels belong to single words"
+            for slot in self.augmentation
+            if slot not in left
+        ]
+        return said
+
+    def _prediction_on(self, task_kind: str) -> Prediction:
+        prediction = self.prediction
+        if task_kind == "regression" and not isinstance(prediction, (LabelsOnly, LogitMse, LogitL1)):
+            return LogitMse(hard_weight=prediction.hard_weight)
+        return prediction
+
+    def _augmentation_on(self, task_kind: str) -> tuple[Augmentation, ...]:
+        if task_kind not in ("qa", "token_classification"):
+            return self.augmentation
+        kept = tuple(s for s in self.augmentation if not isinstance(s, (Mixup, BackTranslation)))
+        return kept or (NoAugmentation(),)
 
 
 BASELINES = ("no_teacher", "hinton")
@@ -85,8 +104,8 @@ PRESETS: Mapping[str, Preset] = types.MappingProxyType(
             Kl(hard_weight=0.5, temperature=2.0),
         ),
         "distilbert": Preset(
-            "Softened outputs, labels (for masked words), and the cosine of the last hidden states, 5:2:1.",
-            "Sanh et al. 2019, section 3, arXiv 1910.01108",
+            "Softened outputs, labels (for masked words), cosine of the last states; 5:2:1 as released.",
+            "Sanh et al. 2019, section 2, arXiv 1910.01108",
             Kl(hard_weight=0.285714, temperature=2.0),
             (Cosine(weight=0.142857, mapping=Top(), projection=NoProjection()),),
         ),
@@ -97,7 +116,7 @@ PRESETS: Mapping[str, Preset] = types.MappingProxyType(
             (Pkd(weight=10.0),),
         ),
         "tinybert": Preset(
-            "First hidden states, embeddings and attention scores, then outputs; 4 copies with near words.",
+            "First hidden states, embeddings, attention scores, then outputs; 4 copies (20 there).",
             "Jiao et al. 2020, eq. 7 to 11; after algorithm 1, arXiv 1909.10351",
             SoftCrossEntropy(hard_weight=0.0, temperature=1.0),
             (
@@ -120,11 +139,11 @@ PRESETS: Mapping[str, Preset] = types.MappingProxyType(
             "First relations of queries, keys and values of the last layer, then labels.",
             "Wang et al. 2021, eq. 3 to 5, arXiv 2012.15828",
             LabelsOnly(),
-            (MiniLmV2(heads=16, schedule=FirstStage(share=0.5)),),
+            (MiniLmV2(heads=48, schedule=FirstStage(share=0.5)),),
         ),
         "bert_emd": Preset(
-            "Outputs, and hidden states and attention maps of all layer pairs, by optimal transport.",
-            "Li et al. 2020, eq. 3 to 12, arXiv 2010.06133",
+            "Outputs, and hidden states and attention maps of all layer pairs, by a transport plan each.",
+            "After Li et al. 2020, eq. 3 to 12, arXiv 2010.06133",
             SoftCrossEntropy(hard_weight=0.0, temperature=1.0),
             (
                 Mse(weight=0.1, mapping=Emd()),
@@ -158,3 +177,11 @@ PRESETS: Mapping[str, Preset] = types.MappingProxyType(
         ),
     }
 )
+
+
+def preset_of(config: PipelineConfig, task_kind: str) -> str | None:
+    """The preset that a config is, whatever its student, teacher and optimization; None where it is none."""
+    for name, preset in PRESETS.items():
+        if preset.applied(config, task_kind) == config:
+            return name
+    return None

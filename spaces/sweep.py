@@ -120,6 +120,15 @@ class Search(_Strict):
                 raise ValueError(f"{name!r} is no preset; {nearest(name, PRESETS)}")
         return names
 
+    @model_validator(mode="after")
+    def _room_for_presets(self) -> Search:
+        if len(set(self.warm_start)) > self.trials:
+            raise ValueError(
+                f"warm_start has {len(set(self.warm_start))} presets, and there are {self.trials} trials; "
+                "name fewer, or set more trials"
+            )
+        return self
+
     @field_validator("scheduler", mode="before")
     @classmethod
     def _accept_names(cls, written: Any) -> Any:
@@ -245,7 +254,7 @@ def of_presets(sweep: SweepConfig, presets: Sequence[str]) -> SweepConfig:
         }
     )
     # Presets bring these stages themselves: nothing else is to be prepared for.
-    bare = {"augmentation": "none", "intermediate": "none"}
+    bare = {"augmentation": "none", "intermediate": "none", "prediction": "mse"}
     own = {dataset: {**stages, **bare} for dataset, stages in sweep.space_for.items()}
     name = f"{sweep.name}-{'-'.join(chosen)}"
     if not NAME.fullmatch(name):

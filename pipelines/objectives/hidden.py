@@ -30,7 +30,7 @@ def l1(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def cosine(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
-    """1 - cos(student, teacher), in [0, 2] (DistilBERT's L_cos, arXiv 1910.01108, section 3)."""
+    """1 - cos(student, teacher), in [0, 2] (DistilBERT's L_cos, arXiv 1910.01108, section 2)."""
     student, teacher = comparable(student, teacher, mask)
     return mean_over_real(1.0 - (unit(student) * unit(teacher)).sum(-1), mask)
 

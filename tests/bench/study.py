@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.table import Table
 
 from distiller.results import load
-from distiller.spaces.config import PipelineConfig
 from distiller.spaces.files import write_yaml
 from distiller.spaces.narrowing import parse_space
 from distiller.spaces.presets import PRESETS
@@ -167,23 +166,16 @@ def report(store: str, console: Console) -> None:
         )
     console.print(table)
     table = Table("dataset", "preset", "validation", "test", "teacher", "s per 1,000 examples")
-    for (dataset, _), rows in done[done["role"] == "finalist"].groupby(["dataset", "config_id"]):
+    for (dataset, preset), rows in done[done["role"] == "finalist"].groupby(["dataset", "preset"]):
         table.add_row(
             dataset,
-            preset_of(rows.iloc[0]),
+            preset,
             f"{rows['score'].mean():.4f} ± {rows['score'].std():.4f}",
             f"{rows['test_score'].mean():.4f}",
             f"{rows['teacher_score'].iloc[0]:.4f}",
             f"{rows['seconds'].median():.2f}",
         )
     console.print(table)
-
-
-def preset_of(row: Any) -> str:
-    """The name of the preset that a row's config is."""
-    config = PipelineConfig.model_validate_json(row["config"])
-    names = [n for n, p in PRESETS.items() if p.applied(config, row["task_kind"]) == config]
-    return names[0] if names else str(row["config_id"])
 
 
 def main() -> None:

@@ -125,3 +125,22 @@ def test_a_launch_refuses_it_too(bench, name):
     with pytest.raises(InputError) as caught:
         trials.warm()
     assert str(caught.value) == WARM
+
+
+def test_references_count_and_what_a_preset_leaves_out_is_listed(planned, command):
+    """Of the preset's own stages only: the space's prediction has no part in a launch of presets."""
+    folder = planned({"student": {"svd": {"layers": [1, 2], "width": 16}}, "prediction": "kl"})
+    done = command(folder, "plan", "planned.yaml", "--json", "--preset", "hinton", "--preset", "mixkd")
+    assert done.returncode == 0, done.stderr
+    animals, opinions = json.loads(done.stdout)
+    assert animals["left_out"] == []
+    assert opinions["left_out"] == [
+        "opinions: preset hinton: prediction: scores have no classes, so mse stands in for kl"
+    ]
+    # Two references, two finalists, two baselines and the winner, each of the last three on two seeds.
+    assert (animals["search_trials"], animals["other_trials"]) == (2, 2 + 4 + 4 + 2)
+
+
+def test_more_presets_than_trials_are_refused(planned, refused):
+    folder = planned(search={"trials": 1, "warm_start": ["hinton", "pkd"]})
+    assert "warm_start has 2 presets, and there are 1 trials" in refused(folder, "plan", "planned.yaml")

@@ -14,7 +14,7 @@ import pytest
 from distiller.search.rows import now
 from tests.search.conftest import SWEEP, make_place
 
-ANIMALS = re.sub(r"  opinions: .*\n", "", SWEEP).replace("trials: 6", "trials: 10")
+ANIMALS = re.sub(r"  opinions: .*\n", "", SWEEP).replace("top: 2", "top: 1")
 ANIMALS = ANIMALS.replace("steps: 12", "steps: 80")  # long enough to be caught in the middle
 ANIMALS = ANIMALS.replace("cpus: 1", "cpus: 1, max_concurrent: 1")  # a second worker would only start slowly
 MARK = "DISTILLER_TEST_MARK"
@@ -107,8 +107,8 @@ def test_nothing_is_lost_and_nothing_runs_twice(crashing, command):
     epochs = place.rows(table="epochs")
     identities = [(row["dataset"], row["config_id"], row["seed"], row["role"]) for row in rows]
     assert len(set(identities)) == len(identities)
-    assert sum(row["role"] == "search" for row in rows) == 10
-    assert sum(row["role"] == "finalist" for row in rows) == 4
+    assert sum(row["role"] == "search" for row in rows) == 6
+    assert sum(row["role"] == "finalist" for row in rows) == 2
     assert {row["status"] for row in rows} <= {"completed", "stopped"}
     ended = {row["trial_id"]: row for row in rows}
     for attempt in attempts:  # a trial that had ended was never begun again

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distiller.spaces.catalog import catalog, column_types, config_schema, full_space
+from distiller.spaces.catalog import catalog, column_types, config_schema, full_space, preset_entries
 from distiller.spaces.choice import Choice, Parameter, Union, id_of, parts, tag_of, union_of
 from distiller.spaces.config import STAGES, PipelineConfig
 from distiller.spaces.narrowing import parse_space
-from distiller.spaces.presets import BASELINES, PRESETS
+from distiller.spaces.presets import BASELINES, PRESETS, preset_of
 
 SCHEMA = jsonschema.Draft202012Validator(config_schema())
 
@@ -129,6 +129,38 @@ def test_presets_are_points_of_the_pipeline():
     baseline = PRESETS["no_teacher"].applied(PipelineConfig(), "classification")
     assert not full_space().contains(baseline)
     assert PRESETS["hinton"].applied(baseline, "regression").prediction.loss == "mse"
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression", "qa", "multi_label"])
+def test_a_config_says_which_preset_it_is(kind):
+    named = {name: preset.applied(PipelineConfig(), kind) for name, preset in PRESETS.items()}
+    assert {name: preset_of(config, kind) for name, config in named.items()} == {n: n for n in PRESETS}
+    other = PipelineConfig.model_validate({"student": {"initialization": "random", "layers": 2}})
+    assert preset_of(PRESETS["pkd"].applied(other, kind), kind) == "pkd"
+    changed = named["pkd"].model_copy(update={"prediction": PRESETS["no_teacher"].prediction})
+    assert preset_of(changed, kind) is None
+
+
+def test_a_preset_says_what_a_task_has_no_place_for():
+    assert not any(preset.departures("classification") for preset in PRESETS.values())
+    (said,) = PRESETS["hinton"].departures("regression")
+    assert said == "prediction: scores have no classes, so mse stands in for kl"
+    assert PRESETS["mixkd"].departures("regression") == PRESETS["minilm"].departures("regression") == []
+    (said,) = PRESETS["mixkd"].departures("qa")
+    assert said == "augmentation: without mixup, as labels belong to single words"
+    assert PRESETS["tinybert"].departures("token_classification") == []
+    for kind in ("regression", "qa"):
+        for preset in PRESETS.values():
+            config = preset.applied(PipelineConfig(), kind)
+            found, published = ((p.augmentation, p.prediction) for p in (config, preset))
+            assert bool(preset.departures(kind)) == (found != published)
+
+
+def test_presets_are_entries_too():
+    entries = {entry["id"]: entry for entry in preset_entries()}
+    assert entries.keys() == PRESETS.keys()
+    assert entries["pkd"]["sets"]["intermediate"][0]["weight"] == 10.0
+    assert json.loads(json.dumps([*catalog(), *preset_entries()], allow_nan=False))
 
 
 @settings(max_examples=30)

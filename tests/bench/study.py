@@ -48,15 +48,12 @@ OBJECTIVES = {
     "js": {"representation": "cls"},
 }
 
+TRANSFER = "-transfer"
+"""Suffix of a task that has 1,000 labels only, and all other rows as unlabelled text."""
+SST2 = {"text": "text", "label": "label", "metric": "accuracy", "max_length": 64}
 BLOCKS: dict[str, dict[str, Any]] = {
-    "sst2": {
-        "text": "text",
-        "label": "label",
-        "metric": "accuracy",
-        "max_length": 64,
-        "train_rows": 4000,
-        "rest_as_unlabeled": False,
-    },
+    "sst2": {**SST2, "train_rows": 4000, "rest_as_unlabeled": False},
+    "sst2-transfer": {**SST2, "train_rows": 1000, "rest_as_unlabeled": True},
     "stsb": {"text": ["text_a", "text_b"], "score": "label", "max_length": 96},
     "cola": {"text": "text", "label": "label", "max_length": 64},
     "squad-small": {"task": "qa", "max_length": 256, "train_rows": 2000, "rest_as_unlabeled": False},
@@ -74,6 +71,7 @@ KL = {"kl": {"hard_weight": 0.5, "temperature": 2.0}}
 MSE = {"mse": {"hard_weight": 0.5}}
 STAGES_OF: dict[str, dict[str, Any]] = {
     "sst2": {**SMALL, "prediction": KL},
+    "sst2-transfer": {**SMALL, "prediction": KL},
     "stsb": {**WIDE, "prediction": MSE},
     "cola": {**SMALL, "prediction": KL},
     "squad-small": {**SMALL, "prediction": KL, "optimization": {"learning_rate": 2e-3, "batch_size": 16}},
@@ -82,10 +80,11 @@ STAGES_OF: dict[str, dict[str, Any]] = {
 
 def dataset(data: Path, name: str) -> dict[str, Any]:
     """The block of a sweep; what a task has no test split for is held out of train."""
+    folder = data / name.removesuffix(TRANSFER)
     files = {
-        split: str(data / name / f"{split}.parquet")
+        split: str(folder / f"{split}.parquet")
         for split in ("train", "validation", "test")
-        if (data / name / f"{split}.parquet").exists()
+        if (folder / f"{split}.parquet").exists()
     }
     return {**files, **BLOCKS[name]}
 
@@ -188,13 +187,14 @@ def main() -> None:
     parser.add_argument("--weights", type=float, nargs="+", default=[1.0])
     parser.add_argument("--objectives", nargs="*", choices=list(BLOCKS), default=["sst2", "stsb"])
     parser.add_argument("--presets", nargs="*", choices=list(BLOCKS), default=list(BLOCKS))
+    parser.add_argument("--only", nargs="+", choices=list(PRESETS), default=list(PRESETS))
     options = parser.parse_args()
     data = options.data.resolve()
     if options.objectives:
         written = objectives_sweep(data, options.objectives, options.steps, options.weights)
         launch(written, options.store, [])
     for task in options.presets:
-        launch(presets_sweep(data, task, options.steps), options.store, list(PRESETS))
+        launch(presets_sweep(data, task, options.steps), options.store, options.only)
     report(options.store, Console(width=120))
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from distiller.results.entries import OPTIMISTIC, Entry, Scores, is_full
-from distiller.results.leaderboard import DatasetBoard, boards, frozen_sweep
+from distiller.results.frozen import frozen_sweep
+from distiller.results.leaderboard import DatasetBoard, boards
 from distiller.results.store import Row, Store
 from distiller.spaces.errors import InputError
 from distiller.spaces.narrowing import nearest
-from distiller.spaces.recipe import Recipe, parse_recipe
+from distiller.spaces.recipe import Recipe, check_recipe
 from distiller.spaces.sweep import SweepConfig
 
 _log = logging.getLogger("distiller.results")
@@ -159,7 +160,7 @@ def _write(
     )
     path = out / f"{board.dataset}.yaml"
     text = f"# Train it again: distiller train {path.as_posix()} --out student/\n{recipe.to_yaml()}"
-    parse_recipe(text, str(path))  # what is written reads back, or nothing is written
+    check_recipe(text, str(path))  # what is written reads back, or nothing is written
     write_file(path, text)
     return Exported(board.dataset, path, recipe, basis)
 

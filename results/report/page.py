@@ -20,8 +20,9 @@ import yaml
 from distiller.results.entries import is_full
 from distiller.results.export import write_file
 from distiller.results.frames import to_frame
+from distiller.results.frozen import frozen_sweep
 from distiller.results.importance import importance
-from distiller.results.leaderboard import DatasetBoard, boards, frozen_sweep
+from distiller.results.leaderboard import DatasetBoard, boards
 from distiller.results.report import words
 from distiller.results.report.figures import curves, parameter_bars, score_against, stage_bars
 from distiller.results.report.parallel import parallel

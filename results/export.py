@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distiller.results.entries import OPTIMISTIC, Entry, Scores, is_full
-from distiller.results.frozen import frozen_sweep
+from distiller.results.frozen import about_launch, frozen_sweep
 from distiller.results.leaderboard import DatasetBoard, boards
 from distiller.results.store import Row, Store
 from distiller.spaces.errors import InputError
@@ -89,7 +89,7 @@ def export(
         picked.append((found[dataset], *_pick(found[dataset], full, max_parameters, max_latency)))
     if not picked:
         raise InputError(f"--sweep {name}: no trial has completed the whole budget; launch it to go on")
-    launched = json.loads(store.read_text(name, "sweep.json") or "{}")
+    launched = about_launch(store, name)
     origin = {"sweep": name, "store": store.url}
     return [_write(board, entry, basis, frozen, launched, origin, out) for board, entry, basis in picked]
 

@@ -63,7 +63,7 @@ def parse_recipe(text: str, place: str, folder: Path = Path()) -> Recipe:
 
 
 def check_recipe(text: str, place: str) -> None:
-    """Whether `text` reads back as a recipe where its own parts are registered already, their files away.
+    """Whether `text` reads back as a recipe; its own parts are registered already, their files may be away.
 
     Raises:
         InputError: what is wrong with it.

@@ -20,7 +20,7 @@ import yaml
 from distiller.results.entries import is_full
 from distiller.results.export import write_file
 from distiller.results.frames import to_frame
-from distiller.results.frozen import frozen_sweep
+from distiller.results.frozen import about_launch, frozen_sweep
 from distiller.results.importance import importance
 from distiller.results.leaderboard import DatasetBoard, boards
 from distiller.results.report import words
@@ -49,7 +49,7 @@ def write_report(store: Store, sweep: str, out: Path, space_of: SpaceOf = SweepC
     tables = {table: store.read_with_report(table, sweep) for table in ("trials", "datasets", "epochs")}
     trials, datasets, epochs = (rows.to_pylist() for rows, _ in tables.values())
     frozen = frozen_sweep(store, sweep)
-    launched = json.loads(store.read_text(sweep, "sweep.json") or "{}")
+    launched = about_launch(store, sweep)
     figures: list[dict[str, Any]] = []
     sections = []
     frame = to_frame(tables["trials"][0])

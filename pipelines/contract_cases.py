@@ -180,10 +180,12 @@ def _candidates(parameter: Parameter) -> list[Value]:
         return [not default]
     if parameter.python_type is str:
         return list(parameter.prior.values) if isinstance(parameter.prior, OneOf) else []
+    prior = parameter.prior
     return [
         default * 2,
         default + 1,
         *([default / 2] if parameter.python_type is float else [default // 2, 1]),
+        *(prior.values if isinstance(prior, OneOf) else (prior.low, prior.high)),
     ]
 
 

@@ -71,13 +71,13 @@ def _objective(name: str, model: type[Choice], function: Function) -> Objective:
 
 def _soft_loss(name: str, model: type[Choice], function: Function) -> SoftLoss:
     soft = SoftLoss(function, zero_at_equal=False)
-    settings: dict[str, Any] = {
-        n: values[0] for n, values in settings_of(model).items() if n != "hard_weight"
-    }
+    values = {n: v for n, v in settings_of(model).items() if n != "hard_weight"}
+    settings: dict[str, Any] = {n: default for n, (default, *_) in values.items()}
+    others = {n: legal for n, (_, *legal) in values.items()}
     try:
-        check_soft_loss(name, soft, settings)
+        check_soft_loss(name, soft, settings, others=others)
     except InputError as error:
-        raise InputError(f"parts: prediction loss {error}") from None
+        raise InputError(f"parts: {error}") from None
     return soft
 
 

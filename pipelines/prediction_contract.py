@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,48 +22,77 @@ LARGE = 1e4
 
 
 def check_soft_loss(
-    name: str, soft: SoftLoss, settings: Mapping[str, Setting], truth: Truth | None = None
+    name: str,
+    soft: SoftLoss,
+    settings: Mapping[str, Setting],
+    truth: Truth | None = None,
+    others: Mapping[str, Sequence[Setting]] | None = None,
 ) -> None:
     """Check that a loss is fit for training.
 
     It is finite with finite gradients everywhere and in every precision; its gradient reaches the student and
     never the teacher; it is least where the student's logits are the teacher's; every number among its
-    settings matters; a temperature does not change the size of its gradient in the limit; it is a mean over
-    rows in any order, blind to what is not seen; `torch.func.vmap` gives what a loop gives.
+    settings matters, and every setting that has other values; a temperature does not change the size of its
+    gradient in the limit; it is a mean over rows in any order, blind to what is not seen; `torch.func.vmap`
+    gives what a loop gives.
 
     Args:
-        settings: the choice's parameters but for `hard_weight`, at values that are legal and not 0.
+        settings: the choice's parameters but for `hard_weight`, at legal values; a number that has no others
+            at one that is not 0.
         truth: the loss again, slowly: of student and teacher logits [N, C] and the settings.
+        others: by name, other legal values of a setting, one of which must change the loss. At those of a
+            text or a switch, each a loss of its own, the rest must hold too.
 
     Raises:
         InputError: it does not, in one line.
     """
     modes: list[dict[str, Setting]] = [{}, {"binary": True}] if soft.multi_label == "binary" else [{}]
     for mode in modes:
-        _Check(name, soft, {**settings, **mode}).run(truth)
+        _Check(f"{name!r}", soft, {**settings, **mode}, others or {}).run(truth)
+    for setting, values in (others or {}).items():
+        for value in values:
+            if isinstance(value, (str, bool)):
+                at = f"{name!r} with {setting} {value}"
+                rest = {n: v for n, v in (others or {}).items() if n != setting}
+                _Check(at, soft, {**settings, setting: value}, rest, all_matter=False).run(None)
 
 
 class _Check:
-    def __init__(self, name: str, soft: SoftLoss, settings: Mapping[str, Setting]):
-        self.name, self.soft, self.settings = name, soft, dict(settings)
+    def __init__(
+        self,
+        at: str,
+        soft: SoftLoss,
+        settings: Mapping[str, Setting],
+        others: Mapping[str, Sequence[Setting]],
+        all_matter: bool = True,
+    ):
+        self.at, self.soft, self.settings, self.all_matter = at, soft, dict(settings), all_matter
         self.numbers = {n: v for n, v in settings.items() if isinstance(v, float)}
+        enlarged: dict[str, Sequence[Setting]] = {n: (1.5 * v,) for n, v in self.numbers.items() if v}
+        self.others = {**enlarged, **others}
         self.student, self.teacher, self.labels = _logits(1), _logits(2), torch.tensor([0, 4, 2, 1, 3, 1])
 
     def run(self, truth: Truth | None) -> None:
-        self._finite()
-        self._gradients()
-        self._least_at_the_teacher()
-        self._settings()
-        self._mean_over_rows()
-        self._blind()
-        self._stacked()
+        try:
+            self._finite()
+            self._gradients()
+            self._least_at_the_teacher()
+            self._settings()
+            self._mean_over_rows()
+            self._blind()
+            self._stacked()
+        except InputError:
+            raise
+        except Exception as error:  # whatever a loss of someone's own may raise
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(f"prediction loss {self.at}: raises {reason}") from error
         if truth is not None:
             found, wanted = float(self._loss()), truth(self.student, self.teacher, self.settings)
             self._require(math.isclose(found, wanted, rel_tol=1e-9), f"is {found:.6g}, not {wanted:.6g}")
 
     def _require(self, holds: bool, complaint: str) -> None:
         if not holds:
-            raise InputError(f"prediction loss {self.name!r}: {complaint}")
+            raise InputError(f"prediction loss {self.at}: {complaint}")
 
     def _loss(
         self,
@@ -142,11 +171,18 @@ class _Check:
 
     def _settings(self) -> None:
         value, gradient = self._gradient()
-        for setting, number in self.numbers.items():
-            larger: dict[str, Any] = {setting: 1.5 * number}
-            changed, other = self._gradient(**larger)
-            same = torch.allclose(changed, value, rtol=1e-6) and torch.allclose(other, gradient, rtol=1e-6)
-            self._require(not same, f"{setting} changes nothing; use it, or take it out of the choice")
+
+        def differs(setting: str, at: Setting) -> bool:
+            changed, other = self._gradient(**{setting: at})  # type: ignore[arg-type]
+            return not (
+                torch.allclose(changed, value, rtol=1e-6) and torch.allclose(other, gradient, rtol=1e-6)
+            )
+
+        for setting, values in self.others.items() if self.all_matter else ():
+            self._require(
+                not values or any(differs(setting, at) for at in values),
+                f"{setting} changes nothing; use it, or take it out of the choice",
+            )
         if "temperature" in self.numbers:
             warm, hot = (
                 float(self._gradient(0.1 * self.student, 0.1 * self.teacher, temperature=t)[1].norm())
@@ -195,9 +231,11 @@ class _Check:
 
     def _stacked(self) -> None:
         students = torch.stack([_logits(seed) for seed in (20, 21, 22)])
-        vectors = {
-            n: v * torch.tensor([1.0, 1.5, 0.75], dtype=torch.float64) for n, v in self.numbers.items()
-        }
+        vectors = {}
+        for name, number in self.numbers.items():
+            legal = list(self.others.get(name, ())) or [number]
+            stacked = [number, legal[0], legal[-1]]
+            vectors[name] = torch.tensor(stacked, dtype=torch.float64)
 
         def one(student: Tensor, teacher: Tensor, seen: Tensor | None, numbers: dict[str, Tensor]) -> Tensor:
             return self._loss(student, teacher, seen, **numbers)
@@ -212,7 +250,7 @@ class _Check:
             except (RuntimeError, ValueError, TypeError) as error:
                 reason = str(error).strip().splitlines()[0]
                 raise InputError(
-                    f"prediction loss {self.name!r}: does not go through torch.func.vmap ({reason})"
+                    f"prediction loss {self.at}: does not go through torch.func.vmap ({reason})"
                 ) from error
             loop = [
                 one(s, self.teacher, seen, {n: v[k] for n, v in vectors.items()})

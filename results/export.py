@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from distiller.results.entries import OPTIMISTIC, Entry, Scores, is_full
-from distiller.results.leaderboard import DatasetBoard, boards, frozen_sweep
+from distiller.results.frozen import about_launch, frozen_sweep
+from distiller.results.leaderboard import DatasetBoard, boards
 from distiller.results.store import Row, Store
 from distiller.spaces.errors import InputError
 from distiller.spaces.narrowing import nearest
-from distiller.spaces.recipe import Recipe, parse_recipe
+from distiller.spaces.recipe import Recipe, check_recipe
 from distiller.spaces.sweep import SweepConfig
 
 _log = logging.getLogger("distiller.results")
@@ -88,7 +89,7 @@ def export(
         picked.append((found[dataset], *_pick(found[dataset], full, max_parameters, max_latency)))
     if not picked:
         raise InputError(f"--sweep {name}: no trial has completed the whole budget; launch it to go on")
-    launched = json.loads(store.read_text(name, "sweep.json") or "{}")
+    launched = about_launch(store, name)
     origin = {"sweep": name, "store": store.url}
     return [_write(board, entry, basis, frozen, launched, origin, out) for board, entry, basis in picked]
 
@@ -159,7 +160,7 @@ def _write(
     )
     path = out / f"{board.dataset}.yaml"
     text = f"# Train it again: distiller train {path.as_posix()} --out student/\n{recipe.to_yaml()}"
-    parse_recipe(text, str(path))  # what is written reads back, or nothing is written
+    check_recipe(text, str(path))  # what is written reads back, or nothing is written
     write_file(path, text)
     return Exported(board.dataset, path, recipe, basis)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from rich.console import Group
@@ -14,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from distiller.results.entries import OPTIMISTIC, Entry, Gain, finite, is_full
+from distiller.results.frozen import frozen_sweep
 from distiller.results.store import Row, Store
 from distiller.spaces.presets import BASELINES, PRESETS
-from distiller.spaces.sweep import SweepConfig, parse_sweep
+from distiller.spaces.sweep import SweepConfig
 
 
 @dataclass(frozen=True)
@@ -94,15 +93,6 @@ def leaderboard(store: Store, sweep: str) -> list[DatasetBoard]:
     """One board per dataset, in the order of the sweep's file; InputError where there is no such sweep."""
     trials, datasets = (store.read(table, sweep).to_pylist() for table in ("trials", "datasets"))
     return boards(trials, datasets, frozen_sweep(store, sweep))
-
-
-def frozen_sweep(store: Store, sweep: str) -> SweepConfig | None:
-    """The sweep as it was launched; None where its results came without a file."""
-    text, about = store.read_text(sweep, "sweep.yaml"), store.read_text(sweep, "sweep.json")
-    if text is None:
-        return None
-    base = json.loads(about or "{}").get("base", ".")
-    return parse_sweep(text, f"{store.url}: sweeps/{sweep}/sweep.yaml", Path(base))
 
 
 def boards(trials: Sequence[Row], datasets: Sequence[Row], sweep: SweepConfig | None) -> list[DatasetBoard]:

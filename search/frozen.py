@@ -1,4 +1,4 @@
-"""A sweep's file in the store: the same for every launch of its name, and marked once all is done."""
+"""A sweep in the store: same file and own parts at every launch of its name; marked once all is done."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from distiller.results.frozen import about_launch, keep_part
 from distiller.results.store import Store
 from distiller.search.rows import now
 from distiller.search.session import provenance
 from distiller.spaces.errors import InputError
-from distiller.spaces.sweep import SweepConfig, parse_sweep
+from distiller.spaces.own import part_digest, part_text
+from distiller.spaces.sweep import SweepConfig, read_sweep
 
 MOVABLE = ("resources", "cache")
 """Parts of a sweep that say where it runs, not what: a relaunch may change them."""
@@ -30,17 +32,16 @@ def mark_over(store: Store, sweep: str) -> None:
     store.write_text(sweep, OVER, json.dumps({"trials": len(store.finished(sweep))}))
 
 
-def check_same(store: Store, sweep: SweepConfig) -> None:
+def check_same(store: Store, sweep: SweepConfig, base: Path) -> None:
     """A relaunch must be the same sweep; one that never started a trial may still be mended.
 
     Raises:
-        InputError: another sweep of this name was launched before; names the first difference.
+        InputError: another sweep of this name was launched before, or this one with another module of own
+            parts; names the first difference.
     """
     before = store.read_text(sweep.name, "sweep.yaml")
     if before is not None and store.read("attempts", sweep.name).num_rows:
-        about = json.loads(store.read_text(sweep.name, "sweep.json") or "{}")
-        launched = parse_sweep(before, f"{sweep.name} as launched", Path(about.get("base", ".")))
-        old = launched.model_dump(mode="json")
+        old = read_sweep(before, f"{sweep.name} as launched").model_dump(mode="json")
         new = sweep.model_dump(mode="json")
         for part in MOVABLE:
             old[part] = new[part]
@@ -50,13 +51,21 @@ def check_same(store: Store, sweep: SweepConfig) -> None:
                 f"sweep {sweep.name!r} was launched before with another file ({change}); "
                 "undo the change or give the sweep another name"
             )
+        kept = about_launch(store, sweep.name).get("parts", {})
+        for written in sweep.parts:
+            if kept.get(written, digest := part_digest(part_text(written, base))) != digest:
+                raise InputError(
+                    f"sweep {sweep.name!r} was launched before with another module {written}; "
+                    "undo the change in it or give the sweep another name"
+                )
 
 
 def freeze(store: Store, sweep: SweepConfig, text: str, base: Path) -> None:
-    """Keep the sweep in the store; the file of a relaunch is the same, and the first one stays."""
+    """Keep the sweep and its own parts in the store; a relaunch has the same, and the first stay."""
     if store.read_text(sweep.name, "sweep.yaml") is not None and store.read("attempts", sweep.name).num_rows:
         return
-    about = {"base": str(base), "launched_at": now().isoformat(), **provenance()}
+    parts = {written: keep_part(store, sweep.name, part_text(written, base)) for written in sweep.parts}
+    about = {"base": str(base), "launched_at": now().isoformat(), **provenance(), "parts": parts}
     store.write_text(sweep.name, "sweep.json", json.dumps(about, indent=1))
     store.write_text(sweep.name, "sweep.yaml", text)
 

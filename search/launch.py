@@ -87,7 +87,7 @@ def launch_sweep(
         planned_space(sweep, dataset)
     store = Store.create(store_url)
     console.print(f"store: {store.url}", soft_wrap=True, highlight=False)
-    check_same(store, sweep)
+    check_same(store, sweep, base)
     placed = sweep.model_copy(update={"cache": cache_from(sweep.cache, base)})
     running = Running(Launch(placed, str(base), store.url, provenance()), store, console)
     if is_over(store, sweep.name):

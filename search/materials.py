@@ -15,11 +15,12 @@ from distiller.pipelines.demand import Demand
 from distiller.pipelines.material import Material, prepare_material
 from distiller.pipelines.own import adopt_own_parts
 from distiller.pipelines.student import layers_of
+from distiller.results.frozen import load_frozen_parts
+from distiller.results.store import Store
 from distiller.search.assignment import Launch
 from distiller.search.plan import planned_space, pretrained_of
 from distiller.search.tokenizers import tokenizers_of
 from distiller.spaces.config import MEAN, PipelineConfig
-from distiller.spaces.own import load_parts
 from distiller.spaces.presets import PRESETS
 from distiller.spaces.removal import values_at
 from distiller.spaces.space import Space
@@ -73,7 +74,7 @@ def material_for(launch: Launch, dataset: str, teacher: str) -> Material:
     key = (launch.sweep.name, dataset, teacher)
     if key not in _materials:
         sweep, base = launch.sweep, Path(launch.base)
-        load_parts(sweep.parts, base)
+        load_frozen_parts(Store.open(launch.store), sweep, base)
         adopt_own_parts()
         material = prepare_material(
             dataset,

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from distiller.results.export import export
 from distiller.results.frames import to_frame
+from distiller.results.frozen import frozen_sweep
 from distiller.results.importance import Importance, importance
-from distiller.results.leaderboard import frozen_sweep, leaderboard, render
+from distiller.results.leaderboard import leaderboard, render
 from distiller.results.store import Store
 from distiller.search.plan import searched_space
 from distiller.spaces.errors import InputError

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from distiller.results.frozen import load_frozen_parts
+from distiller.results.store import Store
 from distiller.search.assignment import Launch
-from distiller.spaces.own import load_parts
 
 if TYPE_CHECKING:
     from distiller.search.worker import TrialRunner
@@ -24,7 +25,8 @@ class DistillerTrial(tune.Trainable):
         """Load the worker's code and turn to the first assignment."""
         from distiller.search.worker import TrialRunner
 
-        load_parts(self.launch.sweep.parts, Path(self.launch.base))  # before any config is read
+        # Before any config is read.
+        load_frozen_parts(Store.open(self.launch.store), self.launch.sweep, Path(self.launch.base))
         self.runner = TrialRunner(self.launch)
         self.runner.take(config)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distiller.spaces.choice import Choice, Parameter, Union, parts
+from distiller.spaces.choice import KIND, Choice, Parameter, Union, parts
 from distiller.spaces.config import MAX_SLOTS, SLOTTED, STAGES, PipelineConfig, column_prefix
 from distiller.spaces.presets import PRESETS
 from distiller.spaces.space import Node, Space, full_node
@@ -75,19 +75,31 @@ def column_types() -> dict[str, type]:
     types: dict[str, type] = {}
     for stage, definition in STAGES.items():
         for number in range(1, definition.slots + 1):
-            _collect(definition.part, column_prefix(stage, number), types)
+            types |= columns_under(definition.part, column_prefix(stage, number))
+    return types
+
+
+def columns_under(part: Union | type[Choice], prefix: str) -> dict[str, type]:
+    """Every column of one slot, with its Python type; TypeError where two parameters differ in it."""
+    types: dict[str, type] = {}
+    _collect(part, prefix, types)
     return types
 
 
 def _collect(part: Union | type[Choice], prefix: str, types: dict[str, type]) -> None:
     if isinstance(part, Union):
-        types[prefix.removesuffix("_") if part.tag == "kind" else prefix + part.tag] = str
+        _add(prefix.removesuffix("_") if part.tag == KIND else prefix + part.tag, str, types)
     for model in part.choices.values() if isinstance(part, Union) else [part]:
         for name, inner in parts(model).items():
             if isinstance(inner, Union):
                 _collect(inner, f"{prefix}{name}_", types)
-            elif types.setdefault(prefix + name, inner.python_type) is not inner.python_type:
-                raise TypeError(f"column {prefix + name} has two types")
+            else:
+                _add(prefix + name, inner.python_type, types)
+
+
+def _add(column: str, kind: type, types: dict[str, type]) -> None:
+    if types.setdefault(column, kind) is not kind:
+        raise TypeError(f"column {column} has two types, {types[column].__name__} and {kind.__name__}")
 
 
 def config_schema() -> dict[str, Any]:

@@ -60,3 +60,12 @@ def parse_recipe(text: str, place: str, folder: Path = Path()) -> Recipe:
     if isinstance(written, dict) and isinstance(written.get("parts"), list):
         load_parts([str(path) for path in written["parts"]], folder / str(written.get("base", ".")))
     return validated(Recipe, written, place)
+
+
+def check_recipe(text: str, place: str) -> None:
+    """Whether `text` reads back as a recipe; its own parts are registered already, their files may be away.
+
+    Raises:
+        InputError: what is wrong with it.
+    """
+    validated(Recipe, parse_yaml(text, place), place)

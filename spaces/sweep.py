@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -281,15 +281,29 @@ def sweep_text(name_or_path: str) -> tuple[str, Path]:
     return read_text(path), path.resolve().parent
 
 
-def parse_sweep(text: str, place: str, base: Path = Path()) -> SweepConfig:
-    """The sweep in `text`, its spaces checked too, its own parts registered; `base` is where paths start.
+def read_sweep(text: str, place: str) -> SweepConfig:
+    """The sweep in `text` without a look at its spaces, so without its own parts.
 
     Raises:
         InputError: one line that names the place in the file and the remedy.
     """
-    sweep = validated(SweepConfig, parse_yaml(text, place), place)
+    return validated(SweepConfig, parse_yaml(text, place), place)
+
+
+def parse_sweep(
+    text: str, place: str, base: Path = Path(), parts: Mapping[str, str] | None = None
+) -> SweepConfig:
+    """The sweep in `text`, its spaces checked too, its own parts registered; `base` is where paths start.
+
+    Args:
+        parts: texts of modules that stand in for their files, as in `load_parts`.
+
+    Raises:
+        InputError: one line that names the place in the file and the remedy.
+    """
+    sweep = read_sweep(text, place)
     try:
-        load_parts(sweep.parts, base)
+        load_parts(sweep.parts, base, parts)
         for dataset in sweep.datasets:
             sweep.space_of(dataset)
     except InputError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 import secrets
 from collections import Counter
@@ -20,8 +19,9 @@ import yaml
 from distiller.results.entries import is_full
 from distiller.results.export import write_file
 from distiller.results.frames import to_frame
+from distiller.results.frozen import about_launch, frozen_sweep
 from distiller.results.importance import importance
-from distiller.results.leaderboard import DatasetBoard, boards, frozen_sweep
+from distiller.results.leaderboard import DatasetBoard, boards
 from distiller.results.report import words
 from distiller.results.report.figures import curves, parameter_bars, score_against, stage_bars
 from distiller.results.report.parallel import parallel
@@ -48,7 +48,7 @@ def write_report(store: Store, sweep: str, out: Path, space_of: SpaceOf = SweepC
     tables = {table: store.read_with_report(table, sweep) for table in ("trials", "datasets", "epochs")}
     trials, datasets, epochs = (rows.to_pylist() for rows, _ in tables.values())
     frozen = frozen_sweep(store, sweep)
-    launched = json.loads(store.read_text(sweep, "sweep.json") or "{}")
+    launched = about_launch(store, sweep)
     figures: list[dict[str, Any]] = []
     sections = []
     frame = to_frame(tables["trials"][0])

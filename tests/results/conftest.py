@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -39,10 +40,10 @@ search: {{trials: 30, finalists: {{top: 3, seeds: 3}}}}
 class Demo:
     """A store with the sweep `demo`, filled row by row."""
 
-    def __init__(self, folder, datasets=None, name="demo"):
+    def __init__(self, folder, datasets=None, name="demo", more="", base=Path()):
         text = "\n".join(f"  {key}: {value}" for key, value in (datasets or DATASETS).items())
-        self.text = SWEEP.format(datasets=text).replace("name: demo", f"name: {name}")
-        self.sweep, self.name = parse_sweep(self.text, "sweep.yaml"), name
+        self.text = SWEEP.format(datasets=text).replace("name: demo", f"name: {name}") + more
+        self.sweep, self.name = parse_sweep(self.text, "sweep.yaml", base), name
         self.store = Store.create(str(folder))
         self.rng = np.random.default_rng(0)
         self.rows, self.scores = [], iter(self.rng.uniform(0.5, 0.7, 100_000))

@@ -2,6 +2,9 @@
 
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +15,7 @@ from distiller.results.importance.rows import encode
 from distiller.spaces.encoding import Encoding
 from distiller.spaces.errors import InputError
 from distiller.spaces.narrowing import parse_space
+from tests.spaces.test_own import HUBER
 
 TERM = {"schedule": "constant", "mapping": ["skip", "last", "emd"]}
 PROJECTED = {**TERM, "projection": ["none", "linear"]}
@@ -190,3 +194,47 @@ def test_the_table_is_encoded_as_its_configs_are():
 def test_a_table_that_does_not_fit_is_refused(spoiled, place):
     with pytest.raises(InputError, match=rf"^{place}: [^\n]+; [^\n]+$"):
         importance(spoiled, SPACE)
+
+
+OWN = """
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from distiller.results.importance import importance
+from distiller.spaces.narrowing import parse_space
+from distiller.spaces.own import load_parts
+
+load_parts(["mine.py"], Path(sys.argv[1]))
+delta = {"loguniform": [0.1, 10.0]}
+plain = {"mapping": "skip", "schedule": "constant", "representation": "cls"}
+space = parse_space(
+    {
+        "augmentation": "none",
+        "intermediate": {"none": {}, "huber": {"delta": delta, "weight": [0.1, 1.0], **plain}},
+        "prediction": ["kl", "mse"],
+        "student": {"svd": {"layers": [2, 3], "width": 128}},
+    }
+)
+rng = np.random.default_rng(0)
+table = pd.DataFrame([space.sample(rng).columns() for _ in range(200)])
+effect = np.log10(table["intermediate_delta"]).fillna(0.0).to_numpy()
+table = table.assign(role="search", origin="prior", status="completed", fidelity=1.0, seed=0)
+table["score"] = 0.6 + 0.05 * effect + 0.01 * rng.normal(size=200)
+found = importance(table, space, reference=512)
+assert [s.stage for s in found.stages if s.influential] == ["intermediate"], found.stages
+(mine,) = [p for p in found.parameters if p.path == "intermediate.huber.delta"]
+assert (mine.column, mine.kind) == ("intermediate_delta", "parameter")
+assert mine.share == max(p.share for p in found.parameters) > 0.5, found.parameters
+assert any(p.path == "intermediate.huber.weight" and p.share < 0.1 for p in found.parameters)
+"""
+
+
+def test_parameters_of_a_users_own_objective_are_told_like_any_other(tmp_path):
+    """In a process of its own: parts stay registered. Delta alone decides the score."""
+    (tmp_path / "mine.py").write_text(HUBER)
+    command = [sys.executable, "-c", OWN, str(tmp_path)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -13,6 +13,7 @@ from distiller.spaces.own import load_parts
 HUBER = '''
 from typing import Annotated, ClassVar, Literal
 from pydantic import Field
+from distiller.spaces.choice import Choice
 from distiller.spaces.intermediate import AnyRepresentation, Term
 from distiller.spaces.mapping import Mapping, Skip
 from distiller.spaces.priors import OneOf
@@ -45,6 +46,13 @@ class Brier(Choice):
     def function(student, teacher, seen):
         raise AssertionError("spaces compute nothing")
 '''
+NESTED = '''class Shape(Choice):
+    """How it ends."""
+
+    kind: Literal["power"] = "power"
+    power: int = 2
+
+class Huber'''
 USE = """
 import json, sys
 from pathlib import Path
@@ -96,10 +104,19 @@ def test_a_part_is_like_any_other_choice(tmp_path: Path) -> None:
 TWICE = """
 import sys
 from pathlib import Path
+from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.own import load_parts
 
+def term():
+    return PipelineConfig.model_validate({"intermediate": "huber"}).intermediate[0]
+
 load_parts(["one/mine.py"], Path(sys.argv[1]))
+kept = type(term())
+(Path(sys.argv[1]) / "one/mine.py").unlink()
+load_parts(["copied/it.py"], Path(sys.argv[1]))
+load_parts(["one/mine.py"], Path(sys.argv[1]), {"one/mine.py": open(sys.argv[1] + "/copied/it.py").read()})
+assert type(term()) is kept
 try:
     load_parts(["two/mine.py"], Path(sys.argv[1]))
 except InputError as error:
@@ -107,13 +124,35 @@ except InputError as error:
 """
 
 
-def test_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
-    for folder in ("one", "two"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "mine.py").write_text(HUBER)
+def test_a_module_is_its_content(tmp_path: Path) -> None:
+    """A copy is the same module, wherever it is; files of one name that differ are two."""
+    for path, text in {"one/mine": HUBER, "copied/it": HUBER, "two/mine": HUBER + "\n"}.items():
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / f"{path}.py").write_text(text)
     command = [sys.executable, "-c", TWICE, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("'huber' is a choice of intermediate already; take another name")
+
+
+def test_a_module_finds_what_lies_beside_it_and_shows_its_source(tmp_path: Path) -> None:
+    (tmp_path / "name.txt").write_text("beside")
+    beside = "from pathlib import Path\nNAME = Path(__file__).with_name('name.txt').read_text()\n"
+    (tmp_path / "mine.py").write_text(beside + HUBER)
+    use = """
+import inspect, sys
+from pathlib import Path
+from distiller.spaces.config import STAGES
+from distiller.spaces.own import load_parts
+
+path = Path(sys.argv[1]) / "mine.py"
+load_parts(["gone/../mine.py"], path.parent, {"gone/../mine.py": path.read_text()})
+model = STAGES["intermediate"].part.choices["huber"]
+print(sys.modules[model.__module__].NAME, "class Huber(Term)" in inspect.getsource(model))
+"""
+    command = [sys.executable, "-c", use, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "beside True\n", done.stderr
 
 
 @pytest.mark.parametrize(
@@ -132,7 +171,7 @@ def test_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
         ),
         (HUBER.replace("Mapping = Skip()", "int = 1"), "Huber says not which layers it compares"),
         (
-            HUBER.replace("(Term)", "(Choice)").replace("import Any", "import Choice, Any"),
+            HUBER.replace("(Term)", "(Choice)"),
             "from distiller.spaces.intermediate.Term",
         ),
         (
@@ -140,6 +179,26 @@ def test_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
             "Brier has no weight beside the labels; give it hard_weight",
         ),
         (BRIER.replace("HardWeight = 0.5", "Literal[0, 1] = 1"), "give it hard_weight: HardWeight = 0.5"),
+        (
+            HUBER.replace("delta: Annotated[float, Field(gt=0), OneOf(0.5, 1.0)] = 1.0", "alpha: int = 1"),
+            "Huber: parameter alpha is int, but float in another choice of the stage "
+            "(column intermediate_alpha); rename it",
+        ),
+        (
+            HUBER.replace("class Huber", NESTED).replace("delta:", "alpha: Shape = Shape()\n    delta:"),
+            "Huber: parameter alpha is str, but float in another choice of the stage",
+        ),
+        (
+            HUBER.replace("class Huber", NESTED).replace("delta:", "ends: Shape = Shape()\n    delta:")
+            + "    ends_power: float = 1.0\n",
+            "Huber: column intermediate_ends_power has two types, int and float; rename",
+        ),
+        (
+            HUBER.replace("class Huber", NESTED.replace("int", "bytes")).replace(
+                "delta:", "ends: Shape = Shape()\n    delta:"
+            ),
+            "power: <class 'bytes'> is no parameter type",
+        ),
     ],
 )
 def test_what_is_no_part_is_refused_in_one_line(tmp_path: Path, text: str | None, says: str) -> None:

@@ -218,6 +218,6 @@ def _kept(
         side=side,
         texts=hashlib.sha256(json.dumps(content).encode()).hexdigest(),
         fingerprint=method.fingerprint(view.choice, sources),
-        revision=1,
+        revision=2,
     )
     return kept

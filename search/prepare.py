@@ -59,7 +59,17 @@ def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
     }
     found = architectures(space, material.teacher.model.config, Path(launch.base))
     said = [f"{dataset}: {note}" for note in (*data.notes, *notes.texts)]
-    return Prepared(dataset, teacher, material.teacher.layers, row, found, [*removed, *said], tokenizers)
+    kinds = set(getattr(material.teacher.model.config, "layer_types", None) or ())
+    return Prepared(
+        dataset,
+        teacher,
+        material.teacher.layers,
+        row,
+        found,
+        [*removed, *said],
+        tokenizers,
+        several_kinds=len(kinds) > 1,
+    )
 
 
 def fill_views(space: Space, material: Material, steps: int, presets: Sequence[str] = ()) -> None:

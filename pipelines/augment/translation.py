@@ -134,7 +134,7 @@ def there_and_back(
     top_p: float,
     generators: Sequence[np.random.Generator],
 ) -> list[str]:
-    """Each text translated by `there` and the result by `back`; where either says nothing, the text itself."""
+    """Each text translated by `there` and that by `back`; where either says nothing, the text itself."""
     abroad = there.translate(texts, top_p, generators)
     home = back.translate(abroad, top_p, generators)
     # A model that is given nothing may still say something.

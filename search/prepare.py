@@ -73,7 +73,9 @@ def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
 
 
 def fill_views(space: Space, material: Material, steps: int, presets: Sequence[str] = ()) -> None:
-    """Make the texts of every view that a trial can meet, and the teacher's outputs on them.
+    """Make the texts of every view that a slot can hold, and the teacher's outputs on them.
+
+    What a choice draws more of where it stands in several slots is made by the first trial that meets it.
 
     Raises:
         InputError: a method lacks what it draws on, such as a checkpoint that cannot be loaded.

@@ -69,6 +69,13 @@ def check_tokenizers(config: PipelineConfig, material: Material) -> None:
     if not student.shares_tokens(lead):
         name = getattr(config.student, "checkpoint", None)
         whose = f"the student {name!r} has another tokenizer than its teacher"
+        if (
+            material.dataset.task.tokenwise
+        ):  # with or without a teacher: labels and scores stand at its tokens
+            kind = material.dataset.task.kind
+            raise InputError(
+                f"student: {whose}, and {kind} has its outputs at tokens; name another checkpoint"
+            )
         for slot, term in enumerate(config.intermediate, 1):
             if isinstance(term, Term) and term.tokenwise:
                 raise InputError(f"intermediate {slot}: {term.objective} compares tokens, and {whose}")

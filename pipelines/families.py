@@ -141,7 +141,7 @@ def _kinds(teacher: PretrainedConfig, layers: int) -> list[str]:
         return known[:layers]
     far = [layer for layer, kind in enumerate(known) if kind == "full_attention"]
     every = {"global_attn_every_n_layers": far[1] - far[0]} if len(far) > 1 else {}
-    made: Any = type(teacher)(num_hidden_layers=layers, **every)
+    made = cast(Any, type(teacher))(num_hidden_layers=layers, **every)
     return known + list(made.layer_types)[len(known) :]
 
 

@@ -56,6 +56,23 @@ def from_pretrained(kind: Any, source: str, revision: str | None, place: str, **
         ) from error
 
 
+def complete(kind: Any, source: str, place: str, head: str, **options: Any) -> Any:
+    """A model of a class of which a checkpoint holds every parameter, in float32.
+
+    Raises:
+        InputError: it cannot be loaded, or parameters would have to be drawn, those of `head` above all.
+    """
+    model, found = from_pretrained(
+        kind, source, None, place, dtype=torch.float32, output_loading_info=True, **options
+    )
+    if found["missing_keys"]:  # parameters that are tied to others are not among them
+        raise InputError(
+            f"{place}: {source!r} has no {head} head ({sorted(found['missing_keys'])[0]} is not there); "
+            "name another checkpoint"
+        )
+    return model
+
+
 def _out_of_reach(error: BaseException | None) -> bool:
     """Whether a name could not be looked up: nothing is known about whether it is right."""
     while error is not None:

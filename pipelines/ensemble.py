@@ -29,7 +29,8 @@ def mean_logits(each: Sequence[Tensor]) -> Tensor:
 def mixture_targets(
     teachers: Sequence[Teacher],
     inputs: Batch,
-    mixed: Batch,
+    mask: Tensor,
+    types: Sequence[Tensor],
     partner: Tensor,
     share: Tensor,
     picked: slice,
@@ -40,17 +41,18 @@ def mixture_targets(
 
     Args:
         inputs: the rows as they were, on the teachers' device.
-        mixed: the same ids, real where either row of a mixture is.
+        mask: [B, T] real where either row of a mixture is.
+        types: each teacher's segments of the rows, [B, T].
         partner, share: [B] the row that each row is mixed with, and its own share.
         picked: the rows that are asked for.
         wanted: hidden states of the first teacher.
     """
-    batch = Batch(mixed.ids[picked], mixed.types[picked], mixed.mask[picked])
     own = share[picked, None, None]
     said = []
     for number, teacher in enumerate(teachers):
         words = word_states(teacher.model, inputs.ids, inputs.mask)
         embeddings = own * words[picked] + (1 - own) * words[partner[picked]]
+        batch = Batch(inputs.ids[picked], types[number][picked], mask[picked])
         asked = wanted if number == 0 else Demand()
         said.append(live_targets(teacher, batch, asked, precision, embeddings))
     return Targets(mean_logits([s.logits for s in said]), said[0].hidden)

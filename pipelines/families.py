@@ -111,7 +111,7 @@ def _resized(teacher: PretrainedConfig, layers: int, width: int) -> PretrainedCo
     config = copy.deepcopy(teacher)
     config.num_hidden_layers = layers
     if getattr(config, "layer_types", None):  # ModernBERT lists its layers' kinds
-        config.layer_types = config.layer_types[:layers]
+        config.layer_types = _kinds(teacher, layers)
     if width == teacher.hidden_size:
         return config
     inner = "hidden_dim" if teacher.model_type == "distilbert" else "intermediate_size"
@@ -132,6 +132,17 @@ def _resized(teacher: PretrainedConfig, layers: int, width: int) -> PretrainedCo
         heads = max(1, bottleneck * teacher.num_attention_heads // teacher.intra_bottleneck_size)
         config.num_attention_heads = next(h for h in range(heads, 0, -1) if bottleneck % h == 0)
     return config
+
+
+def _kinds(teacher: PretrainedConfig, layers: int) -> list[str]:
+    """The kinds of the teacher's first layers; where it has fewer, as its config class would go on."""
+    known: list[str] = list(teacher.layer_types)
+    if layers <= len(known):
+        return known[:layers]
+    far = [layer for layer, kind in enumerate(known) if kind == "full_attention"]
+    every = {"global_attn_every_n_layers": far[1] - far[0]} if len(far) > 1 else {}
+    made = cast(Any, type(teacher))(num_hidden_layers=layers, **every)
+    return known + list(made.layer_types)[len(known) :]
 
 
 def reach(config: PretrainedConfig) -> int:

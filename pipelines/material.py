@@ -34,6 +34,7 @@ from distiller.pipelines.tokens import Tokens, Vocabulary
 from distiller.pipelines.views import ORIGINAL, View, edited_rows, materialise
 from distiller.spaces.config import MEAN
 from distiller.spaces.datasets import DatasetConfig
+from distiller.spaces.errors import InputError
 from distiller.spaces.student import Pretrained, SvdEmbeddings, TeacherLayers
 from distiller.spaces.student import Student as StudentChoice
 from distiller.spaces.sweep import CacheConfig, TeacherConfig
@@ -231,6 +232,9 @@ def prepare_material(
     """Load, check, fine-tune the teachers if asked and not done before, and score their mean.
 
     With a `demand` of None every layer and representation is cached (within the limit).
+
+    Raises:
+        InputError: data or teachers that do not fit.
     """
     cache = Path(cache_config.path).expanduser()
     dataset = load_dataset(name, dataset_config, base)
@@ -241,6 +245,12 @@ def prepare_material(
     }
     team = tuple(ready[each] for each in sorted(teacher_names))
     teacher, task = team[0], dataset.task
+    for other in team[1:]:
+        if task.tokenwise and not other.origin.shares_tokens(teacher.origin):
+            raise InputError(
+                f"teachers.{other.name}: its tokenizer differs from that of {teacher.name}, and {name} has "
+                "its outputs at tokens; average teachers of one tokenizer"
+            )
     labels = dataset.splits["train"].labels
     assert labels is not None
     held_out, teacher_scores, majority_scores = {}, {}, {}

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distiller.pipelines.material import Material
-from distiller.pipelines.student import architecture, width_of
+from distiller.pipelines.student import architecture, layer_kinds, left_behind, width_of
 from distiller.spaces.augmentation import Augmentation, Mixup, NoAugmentation
 from distiller.spaces.choice import Choice
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.intermediate import NoProjection, Term
+from distiller.spaces.student import TeacherLayers
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def cohort_key(config: PipelineConfig, material: Material) -> tuple[object, ...]
     """Equal for configs that can train in one cohort."""
     return (
         architecture(config.student, material.origin(config.student).config),
+        layer_kinds(config.student, material.origin(config.student).config),
         config.optimization.batch_size,
         config.optimization.dropout,
         config.teacher_ends,
@@ -67,6 +69,13 @@ def check_tokenizers(config: PipelineConfig, material: Material) -> None:
     if not student.shares_tokens(lead):
         name = getattr(config.student, "checkpoint", None)
         whose = f"the student {name!r} has another tokenizer than its teacher"
+        if (
+            material.dataset.task.tokenwise
+        ):  # with or without a teacher: labels and scores stand at its tokens
+            kind = material.dataset.task.kind
+            raise InputError(
+                f"student: {whose}, and {kind} has its outputs at tokens; name another checkpoint"
+            )
         for slot, term in enumerate(config.intermediate, 1):
             if isinstance(term, Term) and term.tokenwise:
                 raise InputError(f"intermediate {slot}: {term.objective} compares tokens, and {whose}")
@@ -83,6 +92,13 @@ def adaptations(config: PipelineConfig, material: Material) -> list[str]:
     teacher = material.teacher.model.config
     width = width_of(config.student, material.origin(config.student).config)
     said = []
+    if isinstance(config.student, TeacherLayers):
+        first, parts = left_behind(config.student, material.teacher.model)
+        if parts:
+            said.append(
+                f"student: layer 1 is the teacher's {first + 1} without {', '.join(parts)}, "
+                "for which a first layer has no place"
+            )
     for slot, term in enumerate(config.intermediate, 1):
         if isinstance(getattr(term, "projection", None), NoProjection) and width != teacher.hidden_size:
             said.append(

@@ -115,7 +115,9 @@ class Stream:
         mixed = Batch(inputs.ids, inputs.types, mask)
         targets = self._targets(rows, view, inputs, length) if self.wanted is not None else None
         if targets is not None and partner is not None and share is not None:
-            targets = self._with_mixtures(targets, inputs, mixed, partner, share)
+            # All cut a text alike, but their tokenizers may differ in whether they tell segments.
+            read = [self._read_by(t.origin, rows, view, inputs).types for t in self.material.teachers]
+            targets = self._with_mixtures(targets, inputs, mixed, read, partner, share)
         return StreamBatch(mixed, labels, partner, share, targets)
 
     def _labels(self, rows: IntArray, view: IntArray, length: int) -> LabelBatch:
@@ -164,13 +166,13 @@ class Stream:
             )
         if not missing:
             return targets
-        batch = self._read_by_teacher(rows, view, inputs).to(self.material.device)
+        teacher = self.material.teacher.origin
+        batch = self._read_by(teacher, rows, view, inputs).to(self.material.device)
         live = self._on_host(live_targets(self.material.teacher, batch, missing, self.precision))
         return Targets(targets.logits, {**live.hidden, **targets.hidden})
 
-    def _read_by_teacher(self, rows: IntArray, view: IntArray, inputs: Batch) -> Batch:
-        """The rows as the first teacher's tokenizer cuts them."""
-        teacher = self.material.teacher.origin
+    def _read_by(self, teacher: Origin, rows: IntArray, view: IntArray, inputs: Batch) -> Batch:
+        """The rows as a teacher's tokenizer cuts them and tells their segments."""
         if self.origin.reads_like(teacher):
             return inputs
         parts = [(v, np.flatnonzero(view == v)) for v in np.unique(view)]
@@ -189,9 +191,15 @@ class Stream:
         return cached, wanted - cached
 
     def _with_mixtures(
-        self, targets: Targets, inputs: Batch, mixed: Batch, partner: Tensor, share: Tensor
+        self,
+        targets: Targets,
+        inputs: Batch,
+        mixed: Batch,
+        types: Sequence[Tensor],
+        partner: Tensor,
+        share: Tensor,
     ) -> Targets:
-        """The targets with the mixed half replaced by what the teacher says of the mixtures."""
+        """The targets with the mixed half replaced by what the teachers say of the mixtures."""
         assert self.wanted is not None
         half = slice(len(partner) // 2, len(partner))
         device = self.material.device
@@ -199,7 +207,8 @@ class Stream:
             mixture_targets(
                 self.material.teachers,
                 inputs.to(device),
-                mixed.to(device),
+                mixed.mask.to(device),
+                [each.to(device) for each in types],
                 partner.to(device),
                 share.to(device),
                 half,

@@ -68,16 +68,31 @@ def student_config(choice: StudentChoice, origin: PretrainedConfig, task: Task) 
             f"student.layers: {choice.layers} layers cannot start from a teacher of "
             f"{origin.num_hidden_layers}; ask for at most that many"
         )
+    kinds = layer_kinds(choice, origin)
     if isinstance(choice, Pretrained):
         config = copy.deepcopy(origin)
     else:
         family, width = getattr(choice, "family", "teacher"), width_of(choice, origin)
         config = sized_config(family, choice.layers, width, origin)
+        if kinds:
+            config.layer_types = list(kinds)
     for name, value in config.to_dict().items():
         if isinstance(value, float) and ("dropout" in name or name.endswith("drop")):
             setattr(config, name, 0.0)
     name_the_labels(config, task)
     return config
+
+
+def layer_kinds(choice: StudentChoice, origin: PretrainedConfig) -> tuple[str, ...]:
+    """How each layer of a student that copies its teacher's attends: as the one that it is a copy of.
+
+    Empty where layers are of one kind, or of those that come first in its type.
+    """
+    known = getattr(origin, "layer_types", None)  # ModernBERT attends far in some layers, near in others
+    if not known or not isinstance(choice, TeacherLayers):
+        return ()
+    chosen = selected_layers(choice.selection, choice.layers, origin.num_hidden_layers)
+    return tuple(known[layer] for layer in chosen if layer < len(known))
 
 
 def embedding_width(choice: StudentChoice, origin: PretrainedConfig) -> int:
@@ -248,6 +263,21 @@ def copy_layers(model: PreTrainedModel, teacher: PreTrainedModel, selection: str
             origin = f"{prefix}{chosen[int(number)]}.{rest}"
         if origin in source and source[origin].shape == tensor.shape:
             tensor.copy_(source[origin])
+
+
+def left_behind(choice: TeacherLayers, teacher: PreTrainedModel) -> tuple[int, list[str]]:
+    """The teacher's layer (from 0) that becomes a student's first, and its parameters without a place there.
+
+    ModernBERT's first layer has one norm less than the others.
+    """
+    first = selected_layers(choice.selection, choice.layers, teacher.config.num_hidden_layers)[0]
+    prefix = _layer_prefix(teacher)
+
+    def names(layer: int) -> set[str]:
+        start = f"{prefix}{layer}."
+        return {name.removeprefix(start) for name, _ in teacher.named_parameters() if name.startswith(start)}
+
+    return first, sorted(names(first) - names(0))
 
 
 def _layer_prefix(model: PreTrainedModel) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,8 @@ from distiller.pipelines.origin import Origin
 from distiller.pipelines.places import located
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import TeacherConfig
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Teacher", "forward", "label_order", "predict", "prepare_teacher"]
 
@@ -154,18 +157,31 @@ def _load(
 def label_order(config: Any, task: Task, place: str) -> Tensor:
     """[C] the teacher's output index of each of the task's classes, by name where the teacher has names.
 
+    Case counts only where names differ in nothing else. Outputs without names are in the dataset's order.
+
     Raises:
         InputError: the teacher's names are of other classes.
     """
     if not task.labels:
         return torch.arange(task.outputs)
-    named = {str(label).casefold(): int(i) for i, label in config.id2label.items()}
-    if all(name.startswith("label_") for name in named) or all(label.isdigit() for label in task.labels):
+    named = {str(label): int(i) for i, label in config.id2label.items()}
+    if set(named) == set(task.labels):
+        return torch.tensor([named[label] for label in task.labels])
+    if all(label.isdigit() for label in task.labels):
         return torch.arange(task.outputs)
+    if all(name.casefold().startswith("label_") for name in named):
+        log.warning(
+            "%s: the teacher's outputs have no names; they are taken for %s, in this order; where that is "
+            "wrong, name them in id2label of the teacher's config.json",
+            place,
+            ", ".join([*task.labels[:6], *(["..."] if len(task.labels) > 6 else [])]),
+        )
+        return torch.arange(task.outputs)
+    folded = {name.casefold(): i for name, i in named.items()}
     wanted = [label.casefold() for label in task.labels]
-    if set(named) != set(wanted):
+    if set(folded) != set(wanted) or not len(folded) == len(named) == len(set(wanted)) == len(wanted):
         raise InputError(
-            f"{place}: the teacher's labels {sorted(named)} are not the dataset's {sorted(wanted)}; "
+            f"{place}: the teacher's labels {sorted(named)} are not the dataset's {sorted(task.labels)}; "
             "rename them in the teacher's config.json or the dataset"
         )
-    return torch.tensor([named[label] for label in wanted])
+    return torch.tensor([folded[label] for label in wanted])

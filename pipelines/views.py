@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,14 +106,20 @@ class Draws:
 
 
 def draws_of(policy: Sequence[Any], passes: int = 1) -> Draws:
-    """All that a policy draws from in `passes` passes over the rows; `passes` counts only with `redraw`."""
+    """All that a policy draws from in `passes` passes over the rows; `passes` counts only with `redraw`.
+
+    A slot that equals an earlier one, but for what it draws, goes on with the rounds after that one's.
+    """
     views, slots = [ORIGINAL], []
+    drawn: Counter[View] = Counter()
     for slot in policy:
         if slot.method in METHODS:
             copies, redraw = getattr(slot, "copies", 1), getattr(slot, "redraw", 0)  # a user's may lack them
             generations = -(-passes // redraw) if redraw else 1
             slots.append((len(views), copies, redraw))
-            views += [View(slot, VIEW_SEED, copy) for copy in range(1, copies * generations + 1)]
+            first, rounds = View(slot, VIEW_SEED, 1), copies * generations
+            views += [View(slot, VIEW_SEED, drawn[first] + copy) for copy in range(1, rounds + 1)]
+            drawn[first] += rounds
     return Draws(tuple(views), tuple(slots))
 
 
@@ -218,6 +225,6 @@ def _kept(
         side=side,
         texts=hashlib.sha256(json.dumps(content).encode()).hexdigest(),
         fingerprint=method.fingerprint(view.choice, sources),
-        revision=1,
+        revision=2,
     )
     return kept

@@ -26,13 +26,16 @@ class Proposals:
         begun: Sequence[Task],
         warm: Sequence[PipelineConfig],
         ended_early: Callable[[int, str], None],
+        several_kinds: bool = False,
     ):
         """`earlier` launches finished some trials, and `begun` others that they did not finish.
 
         `warm` configs are tried before any that the sampler proposes, whether or not its space holds them.
         `ended_early` is told how many trials there will not be, and why, where the space has too few configs.
+        `several_kinds` is as in `cohort_group`.
         """
         self.sampler, self.make, self.cohort, self.ended_early = sampler, make, cohort, ended_early
+        self.several_kinds = several_kinds
         for outcome in earlier:
             sampler.tell(outcome)
         self.seen = {o.config.config_id for o in earlier} | {t.config.config_id for t in begun}
@@ -42,7 +45,7 @@ class Proposals:
         fresh = [Task(config, "warm") for config in warm if config.config_id not in self.seen]
         self.seen |= {task.config.config_id for task in fresh}
         for task in [*begun, *fresh][: self.left]:
-            self.spare.setdefault(cohort_group(task.config), []).append(task)
+            self._hold(task)
 
     def next(self) -> Assignment | None:
         """The next assignment; None where the search has no more trials."""
@@ -57,6 +60,9 @@ class Proposals:
             self.spare[largest] = rest
         self.left -= len(tasks)
         return self.make(tuple(tasks))
+
+    def _hold(self, task: Task) -> None:
+        self.spare.setdefault(cohort_group(task.config, self.several_kinds), []).append(task)
 
     def _gather(self, size: int) -> None:
         """Propose until `size` configs can train together, or enough were proposed to settle for fewer."""
@@ -73,7 +79,7 @@ class Proposals:
             if config.config_id not in self.seen:
                 known = 0
                 self.seen.add(config.config_id)
-                self.spare.setdefault(cohort_group(config), []).append(Task(config, origin))
+                self._hold(Task(config, origin))
                 continue
             known += 1
             if known >= self.sampler.patience:
@@ -85,9 +91,13 @@ class Proposals:
         self.ended_early(short, why)
 
 
-def cohort_group(config: PipelineConfig) -> tuple[Any, ...]:
-    """What configs must share to train in one cohort, as far as the driver can tell."""
-    shape = (getattr(config.student, name, None) for name in ("family", "layers", "width", "checkpoint"))
+def cohort_group(config: PipelineConfig, several_kinds: bool = False) -> tuple[Any, ...]:
+    """What configs must share to train in one cohort, as far as the driver can tell.
+
+    With layers of `several_kinds` in the teacher, also which of them a student copies.
+    """
+    names = ("family", "layers", "width", "checkpoint", *(["selection"] if several_kinds else []))
+    shape = (getattr(config.student, name, None) for name in names)
     optimization = config.optimization
     shared = (optimization.batch_size, optimization.dropout, config.teacher_ends, config.teacher_names)
     return (*shape, *shared)

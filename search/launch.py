@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -120,7 +120,8 @@ def train(running: Running) -> None:
     def agenda_of(dataset: str, prepared: list[Prepared]) -> Agenda:
         record_dataset(running.launch, prepared[0])
         record_tokenizers(store, sweep.name, dataset, prepared[0].tokenizers)
-        return make_agenda(running, prepared[0], scheduler, progress)
+        kinds = any(each.several_kinds for each in prepared)
+        return make_agenda(running, replace(prepared[0], several_kinds=kinds), scheduler, progress)
 
     phases = ("teachers and their outputs", "trials: no-teacher references, search, finalists, baselines")
     running.console.print(f"[bold]{phases[0]}; {phases[1]}[/bold]")
@@ -154,6 +155,7 @@ def make_agenda(running: Running, prepared: Prepared, scheduler: RungScheduler, 
         begun,
         trials.warm(),
         lambda fewer, why: progress.shorten(dataset, fewer, why),
+        prepared.several_kinds,
     )
     progress.expect(dataset, trials.expected(), earlier)
     done = {

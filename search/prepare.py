@@ -60,11 +60,23 @@ def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
     found = architectures(space, material.teacher.model.config, Path(launch.base))
     said = [f"{dataset}: {note}" for note in (*data.notes, *notes.texts)]
     removed = [*removed, *preset_departures(launch.sweep, dataset), *said]
-    return Prepared(dataset, teacher, material.teacher.layers, row, found, removed, tokenizers)
+    kinds = set(getattr(material.teacher.model.config, "layer_types", None) or ())
+    return Prepared(
+        dataset,
+        teacher,
+        material.teacher.layers,
+        row,
+        found,
+        removed,
+        tokenizers,
+        several_kinds=len(kinds) > 1,
+    )
 
 
 def fill_views(space: Space, material: Material, steps: int, presets: Sequence[str] = ()) -> None:
-    """Make the texts of every view that a trial can meet, and the teacher's outputs on them.
+    """Make the texts of every view that a slot can hold, and the teacher's outputs on them.
+
+    What a choice draws more of where it stands in several slots is made by the first trial that meets it.
 
     Raises:
         InputError: a method lacks what it draws on, such as a checkpoint that cannot be loaded.

@@ -40,7 +40,11 @@ def pairs_of(sweep: SweepConfig) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A dataset with one teacher, ready; its row and what a person should know."""
+    """A dataset with one teacher, ready; its row and what a person should know.
+
+    Attributes:
+        several_kinds: whether the teacher's layers are of several kinds.
+    """
 
     dataset: str
     teacher: str
@@ -49,6 +53,7 @@ class Prepared:
     architectures: dict[str, Student]
     notes: list[str]
     tokenizers: Tokenizers = OneTokenizer
+    several_kinds: bool = False
 
     @property
     def said(self) -> str:

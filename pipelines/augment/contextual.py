@@ -20,7 +20,7 @@ from distiller.pipelines.augment.nucleus import draw, nucleus
 from distiller.pipelines.augment.replacement import chosen
 from distiller.pipelines.augment.rows import Edited, Row, core_of, with_core
 from distiller.pipelines.augment.whole_words import WholeWords
-from distiller.pipelines.checkpoint import forward, from_pretrained, load_tokenizer, longest_input
+from distiller.pipelines.checkpoint import complete, forward, load_tokenizer, longest_input
 from distiller.pipelines.tokens import by_tokens, tokenize
 from distiller.spaces.errors import InputError
 
@@ -56,11 +56,10 @@ class MaskedModel:
         """Load it from a folder or by its hub name.
 
         Raises:
-            InputError: it cannot be loaded, or has no mask token; `place` is where the sweep names it.
+            InputError: it cannot be loaded, has no head for masked words or no mask token; `place` is where
+                the sweep names it.
         """
-        model = from_pretrained(
-            AutoModelForMaskedLM, source, None, place, use_safetensors=True, dtype=torch.float32
-        )
+        model = complete(AutoModelForMaskedLM, source, place, "masked-language-model", use_safetensors=True)
         self.model: PreTrainedModel = model.to(device).eval().requires_grad_(False)
         self.tokenizer: Any = masking_tokenizer(source, place)
         self.whole = WholeWords.of(self.tokenizer, int(self.model.config.vocab_size))

@@ -1,9 +1,9 @@
 """`back_translation`: a text translated and back (Sennrich et al. 2016; Xie et al. 2020, arXiv 1904.12848).
 
 Both ways are sampled from the nucleus, token by token, with uniform numbers of the row's own. It takes
-whole texts: nothing says which word came of which. A text is cut at what the models can read; one that comes
-back empty stays as it was. Which texts are computed together matters only to the rounding of the models'
-sums.
+whole texts: nothing says which word came of which. A text is cut at what the models can read; one of which
+either way leaves nothing stays as it was. Which texts are computed together matters only to the rounding of
+the models' sums.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from distiller.pipelines.augment.nucleus import draw, nucleus
-from distiller.pipelines.checkpoint import from_pretrained, load_tokenizer, longest_input
+from distiller.pipelines.checkpoint import complete, load_tokenizer, longest_input
 from distiller.pipelines.tokens import by_tokens, tokenize
 from distiller.spaces.errors import InputError
 
@@ -72,10 +72,10 @@ class Translator:
         """Load it from a folder or by its hub name.
 
         Raises:
-            InputError: it cannot be loaded; `place` is where the sweep names it.
+            InputError: it cannot be loaded, or has no head; `place` is where the sweep names it.
         """
         # Marian's checkpoints come as pickles, which torch reads as plain tensors (weights_only).
-        model = from_pretrained(AutoModelForSeq2SeqLM, source, None, place, dtype=torch.float32)
+        model = complete(AutoModelForSeq2SeqLM, source, place, "translation")
         self.model: PreTrainedModel = model.to(device).eval().requires_grad_(False)
         self.tokenizer: Any = translation_tokenizer(source, place)
         self.longest = min(longest_input(self.model), int(self.tokenizer.model_max_length))
@@ -134,7 +134,8 @@ def there_and_back(
     top_p: float,
     generators: Sequence[np.random.Generator],
 ) -> list[str]:
-    """Each text translated by `there` and the result by `back`; where nothing comes back, the text itself."""
+    """Each text translated by `there` and that by `back`; where either says nothing, the text itself."""
     abroad = there.translate(texts, top_p, generators)
     home = back.translate(abroad, top_p, generators)
-    return [new or old for new, old in zip(home, texts, strict=True)]
+    # A model that is given nothing may still say something.
+    return [new if middle and new else old for old, middle, new in zip(texts, abroad, home, strict=True)]

@@ -26,8 +26,8 @@ def optimization(**more: Any) -> dict[str, Any]:
     return {"learning_rate": 2e-3, "warmup": 0.2, **more}
 
 
-# Every objective, mapping, representation, projection, prediction loss and augmentation, each with
-# neighbours that share its kind and neighbours that do not.
+# Each with neighbours that share its kind of objective, mapping, loss or augmentation and neighbours that do
+# not. Which method rewrote a text makes no difference to fusing: all of them are rows of a stream.
 CONFIGS = [
     config_of(intermediate=term("mse", weight=0.5), optimization=optimization(learning_rate=5e-3)),
     config_of(

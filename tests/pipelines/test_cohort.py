@@ -17,6 +17,7 @@ from distiller.pipelines.cohort import CohortRun, Member, adaptations
 from distiller.pipelines.material import Material
 from distiller.pipelines.optimizer import SoloAdamW
 from distiller.spaces.config import STAGES
+from tests.pipelines.augment.conftest import save_masked, save_translator
 from tests.pipelines.cohorts import (
     CONFIGS,
     EMD,
@@ -87,6 +88,24 @@ def test_fused_equals_solo_for_every_objective_and_mapping(material: Material) -
         assert_same_member(run, name, solo)
         assert_same_report(run.reports[name], solo.reports[0])  # type: ignore[attr-defined]
         assert all(math.isfinite(v) for v in solo.reports[0].losses.values())  # type: ignore[attr-defined]
+
+
+def test_fused_equals_solo_for_texts_that_models_wrote(folder_of: Callable[[str], Path]) -> None:
+    folder = folder_of("written")
+    save_masked(folder / "masked")
+    save_translator(folder / "there", 1)
+    save_translator(folder / "back", 2)
+    masked = {"method": "contextual", "checkpoint": "./masked", "strength": 0.3, "redraw": 1}
+    translated = {"method": "back_translation", "there": "./there", "back": "./back", "copies": 2}
+    policies = [masked, [translated, {"method": "mixup"}], [masked, masked], "none"]
+    members = [Member(config_of(augmentation=policy), 0) for policy in policies]
+    material, steps = make_material(folder), 30  # two passes and more
+    run, solos = trained(members, material, steps), [trained([member], material, steps) for member in members]
+    heads = [state_of(solo, 0)["model.classifier.weight"] for solo in solos]
+    assert all(not torch.allclose(a, b, atol=1e-4) for i, a in enumerate(heads) for b in heads[:i])
+    for name, solo in enumerate(solos):
+        assert_same_member(run, name, solo)
+        assert_same_report(run.reports[name], solo.reports[0])  # type: ignore[attr-defined]
 
 
 def test_layer_attention_learns(material: Material) -> None:

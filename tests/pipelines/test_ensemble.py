@@ -182,6 +182,43 @@ def test_each_teacher_mixes_in_its_own_table(place: Path) -> None:
     trained([Member(by("a", "b", augmentation=MIXUP), 0)], material, 3)
 
 
+def test_mixtures_are_read_with_each_teachers_own_segments(
+    folder_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mixture that is all of one row is that row, whoever else tells no segments of a pair."""
+    folder = folder_of("segments")
+    save_teacher(folder / "a", seed=1)
+    silent = tokenizer_of(0)
+    silent.model_input_names = ["input_ids", "attention_mask"]
+    silent.save_pretrained(save_teacher(folder / "b", seed=2))
+
+    def whole(self: Any, size: int, rng: Any) -> Any:
+        return torch.arange(size).flip(0), torch.ones(size)
+
+    monkeypatch.setattr(Stream, "_mixing", whole)
+    student = {"initialization": "pretrained", "checkpoint": "b"}
+    rows = np.array([1, 9, 30, 77, 4, 12])
+    for names, own in ((("a",), {}), (("a", "b"), {}), (("b", "a"), {}), (("a",), {"student": student})):
+        material = prepare_material(
+            "pairs",
+            save_rows(folder / "rows", pair=True),
+            names,
+            {name: TeacherConfig(model=name) for name in "ab"},
+            CacheConfig(path=str(folder / "cache")),
+            folder,
+            CPU,
+        )
+        config = by(*names, augmentation=MIXUP, **own)
+        wanted = Demand.grid((3,), ("cls",))
+        stream = Stream(config.augmentation, material, wanted, material.origin(config.student))
+        batch = stream.batch(rows, np.zeros(6, int), np.random.default_rng(0))
+        assert batch.targets is not None
+        assert bool(batch.inputs.types.any()) == (not own)
+        plain = material.outputs().targets(rows, wanted, 0)
+        torch.testing.assert_close(batch.targets.logits, plain.logits, rtol=0, atol=1e-5)
+        torch.testing.assert_close(batch.targets.hidden, plain.hidden, rtol=0, atol=5e-3)
+
+
 def test_teachers_of_several_tokenizers_do_not_mix(place: Path) -> None:
     with pytest.raises(InputError, match=r"^augmentation: mixup mixes tokens, and student and teachers"):
         CohortRun([Member(by("a", "c", augmentation=MIXUP), 0)], taught(place, "a", "c"), 5, 0)

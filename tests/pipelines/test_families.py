@@ -18,6 +18,7 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     MobileBertConfig,
+    ModernBertConfig,
     PretrainedConfig,
 )
 
@@ -233,3 +234,14 @@ def test_own_type_keeps_the_teachers_proportions(taught: Callable[[str], Materia
     assert small.embedding_size == teacher.embedding_size == 16
     same = sized_config("mobilebert", 3, 32, teacher)
     assert same.to_dict() == teacher.to_dict()
+
+
+@pytest.mark.parametrize(("depth", "every"), [(1, 3), (2, 3), (4, 3), (7, 2)])
+def test_a_student_deeper_than_its_teacher_goes_on_in_its_pattern(depth: int, every: int) -> None:
+    def made(layers: int) -> PretrainedConfig:
+        sizes = {"hidden_size": 32, "num_attention_heads": 4, "vocab_size": 200, "pad_token_id": 0}
+        return ModernBertConfig(num_hidden_layers=layers, global_attn_every_n_layers=every, **sizes)
+
+    for layers in range(1, 12):
+        assert sized_config("teacher", layers, 32, made(depth)).layer_types == made(layers).layer_types
+    AutoModel.from_config(sized_config("modernbert", 9, 16, made(depth)))

@@ -18,14 +18,14 @@ from distiller.pipelines.cohort import CohortRun, Member
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.distill import Cohort, distill
 from distiller.pipelines.heads import PIPELINE_TAGS
-from distiller.pipelines.material import Material
+from distiller.pipelines.material import Material, prepare_material
 from distiller.pipelines.save import save_student
 from distiller.pipelines.teacher import prepare_teacher
 from distiller.spaces.errors import InputError
 from distiller.spaces.presets import PRESETS
-from distiller.spaces.sweep import TeacherConfig
+from distiller.spaces.sweep import CacheConfig, FineTune, TeacherConfig
 from tests.pipelines.conftest import CPU, config_of
-from tests.pipelines.kinds import KINDS, kind_material, save_encoder
+from tests.pipelines.kinds import KINDS, kind_material, save_encoder, save_kind
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +259,27 @@ def test_families_read_words_too(folder_of: Callable[[str], Path], family: str) 
     for together, member in zip(fused.advance(5), members, strict=True):
         (alone,) = CohortRun([member], where, 5, 0, torch.float64).advance(5)
         assert together.losses == pytest.approx(alone.losses, abs=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["qa", "token_classification"])
+def test_outputs_at_tokens_need_one_tokenizer(folder_of: Callable[[str], Path], kind: str) -> None:
+    folder = folder_of("tokenizers")
+    rows = save_kind(folder / "rows", kind)
+    tune = FineTune(epochs=1)
+    teachers = {
+        "a": TeacherConfig(model=str(save_encoder(folder / "a")), fine_tune=tune),
+        "b": TeacherConfig(model=str(save_encoder(folder / "b", "roberta")), fine_tune=tune),
+    }
+
+    def taught(*names: str) -> Material:
+        return prepare_material(kind, rows, names, teachers, CacheConfig(path=str(folder)), folder, CPU)
+
+    with pytest.raises(
+        InputError, match=rf"^teachers.b: its tokenizer differs from that of a, and {kind} has"
+    ):
+        taught("a", "b")
+    own = {"initialization": "pretrained", "checkpoint": "b"}
+    for prediction in ("kl", "labels"):
+        config = config_of(student=own, prediction=prediction)
+        with pytest.raises(InputError, match=rf"^student: the student 'b' has another .* and {kind} has its"):
+            CohortRun([Member(config, 0)], taught("a"), 5, 0)

@@ -21,12 +21,34 @@ from distiller.pipelines import mapping
         ("skip", 2, 6, [3, 6]),
         ("skip", 4, 6, [2, 3, 5, 6]),
         ("skip", 4, 2, [1, 1, 2, 2]),
+        ("skip", 6, 24, [4, 8, 12, 16, 20, 24]),
+        ("last", 6, 24, [19, 20, 21, 22, 23, 24]),
+        ("last", 6, 12, [7, 8, 9, 10, 11, 12]),
         ("last", 4, 12, [9, 10, 11, 12]),
         ("last", 4, 2, [1, 1, 1, 2]),
+        ("first", 4, 12, [1, 2, 3, 4]),
+        ("first", 6, 24, [1, 2, 3, 4, 5, 6]),
+        ("first", 4, 2, [1, 2, 2, 2]),
     ],
 )
 def test_static_maps(kind: str, student: int, teacher: int, expected: list[int]) -> None:
     assert mapping.pairs(kind, student, teacher) == tuple(enumerate(expected, start=1))
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "below", "expected"),
+    [(4, 12, 0, (4, 12)), (4, 12, 1, (4, 11)), (6, 24, 1, (6, 23)), (3, 1, 1, (3, 1))],
+)
+def test_the_top_alone(student: int, teacher: int, below: int, expected: tuple[int, int]) -> None:
+    assert mapping.pairs("top", student, teacher, below=below) == (expected,)
+
+
+def test_patient_kd_leaves_out_the_top() -> None:
+    """Sun et al. 2019, section 3.2: from 12 to 6; the student's last layer answers to predictions alone."""
+    for kind, published in (("skip", [2, 4, 6, 8, 10]), ("last", [7, 8, 9, 10, 11])):
+        *patient, top = mapping.pairs(kind, 6, 12)
+        assert patient == list(enumerate(published, start=1))
+        assert top == (6, 12)
 
 
 @settings(deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distiller.pipelines.checkpoint import predict
-from distiller.pipelines.cohort import CohortRun, Member
+from distiller.pipelines.cohort import CohortRun, Member, adaptations, cohort_key
 from distiller.pipelines.material import Material
 from distiller.pipelines.student import (
     Student,
@@ -123,6 +124,50 @@ def test_all_of_the_teachers_layers_give_its_logits(folder_of: Callable[[str], P
     np.testing.assert_allclose(run.outputs("test")[0], teacher, atol=2e-6)
     saved = predict(run.student(0), material.held_out["test"], material.teacher.tokenizer.pad_token_id)
     np.testing.assert_allclose(saved, teacher, atol=2e-6)
+
+
+def save_layered(folder: Path) -> Path:
+    """A ModernBERT of 7 layers, every third of which attends to all; others see 4 tokens to each side."""
+    return save_teacher(folder / "layered", "modernbert", num_hidden_layers=7)
+
+
+@pytest.mark.parametrize(
+    ("selection", "layers", "kinds"),
+    [("even", 4, "fssf"), ("even", 3, "fff"), ("first", 5, "fssfs"), ("last", 4, "fssf"), ("last", 2, "sf")],
+)
+def test_layers_of_several_kinds_stay_what_they_are(
+    folder_of: Callable[[str], Path], selection: str, layers: int, kinds: str
+) -> None:
+    """The student is the teacher cut to its chosen layers, whose first has one norm less in any case."""
+    folder = folder_of("layered")
+    material = make_material(folder, teacher=save_layered(folder))
+    config = config_of(student={"initialization": "teacher_layers", "layers": layers, "selection": selection})
+    run = CohortRun([Member(config, 0)], material, 5, 0)
+    assert "".join(kind[0] for kind in run.student(0).config.layer_types) == kinds
+    cut: Any = copy.deepcopy(material.teacher.model)
+    chosen = selected_layers(selection, layers, 7)
+    cut.model.layers = torch.nn.ModuleList([cut.model.layers[layer] for layer in chosen])
+    dropped = isinstance(cut.model.layers[0].attn_norm, torch.nn.LayerNorm)
+    cut.model.layers[0].attn_norm = torch.nn.Identity()
+    tokens, pad = material.held_out["test"], material.teacher.origin.pad_id
+    assert int(tokens.lengths.max()) > 10
+    np.testing.assert_allclose(run.outputs("test")[0], predict(cut, tokens, pad), atol=2e-6)
+    np.testing.assert_allclose(predict(run.student(0), tokens, pad), predict(cut, tokens, pad), atol=2e-6)
+    said = f"student: layer 1 is the teacher's {chosen[0] + 1} without attn_norm.weight, for which a first "
+    assert adaptations(config, material) == ([f"{said}layer has no place"] if dropped else [])
+
+
+def test_copies_of_several_kinds_are_cohorts_of_their_own(
+    material: Material, folder_of: Callable[[str], Path]
+) -> None:
+    folder = folder_of("kinds")
+    layered = make_material(folder, teacher=save_layered(folder))
+    configs = [
+        config_of(student={"initialization": "teacher_layers", "layers": 2, "selection": selection})
+        for selection in ("first", "last", "even")
+    ]
+    assert len({cohort_key(config, layered) for config in configs}) == 3
+    assert len({cohort_key(config, material) for config in configs}) == 1
 
 
 def test_copied_heads_follow_the_tasks_classes_and_scale(folder_of: Callable[[str], Path]) -> None:

@@ -24,7 +24,8 @@ from distiller.pipelines.checkpoint import from_pretrained, longest_input, predi
 from distiller.pipelines.data import Dataset, load_dataset
 from distiller.pipelines.metrics import score
 from distiller.pipelines.student import fold_scale
-from distiller.pipelines.teacher import Teacher, prepare_teacher
+from distiller.pipelines.task import Task
+from distiller.pipelines.teacher import Teacher, label_order, prepare_teacher
 from distiller.pipelines.tokens import tokenize
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import FineTune, TeacherConfig
@@ -54,6 +55,42 @@ def test_labels_are_put_in_order_by_name(dataset: Dataset, tmp_path: Path) -> No
     assert [names[i].lower() for i in found.order] == list(LABELS)
     unnamed = save_teacher(tmp_path / "u", labels=("LABEL_0", "LABEL_1", "LABEL_2"))
     assert prepared(unnamed, tmp_path, dataset).order.tolist() == [0, 1, 2]
+
+
+def task_of(*labels: str) -> Task:
+    return Task("classification", labels, "accuracy", len(labels), False)
+
+
+def order_of(teacher: tuple[str, ...], *labels: str) -> list[int]:
+    config = SimpleNamespace(id2label=dict(enumerate(teacher)))
+    return [int(i) for i in label_order(config, task_of(*labels), "here")]
+
+
+def test_labels_that_differ_in_case_alone_are_told_apart() -> None:
+    assert order_of(("us", "US"), "US", "us") == [1, 0]
+    assert order_of(("US", "Them", "us"), "Them", "US", "us") == [1, 0, 2]
+    assert order_of(("Us", "THEM"), "them", "us") == [1, 0]
+    assert order_of(("1", "0"), "0", "1") == [1, 0]
+    for teacher, labels in ((("us", "US"), ("Us", "uS")), (("us", "Us"), ("us", "them"))):
+        with pytest.raises(InputError, match=r"^here: the teacher's labels .* are not the dataset's"):
+            order_of(teacher, *labels)
+
+
+def test_an_order_that_is_assumed_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    unnamed = tuple(f"LABEL_{i}" for i in range(8))
+    assert order_of(unnamed[:2], "no", "yes") == [0, 1]
+    assert order_of(unnamed, *"abcdefgh") == list(range(8))
+    two, eight = caplog.messages
+    assert two.startswith(
+        "here: the teacher's outputs have no names; they are taken for no, yes, in this order"
+    )
+    assert two.endswith("name them in id2label of the teacher's config.json")
+    assert "taken for a, b, c, d, e, f, ..., in this order" in eight
+    caplog.clear()
+    assert order_of(unnamed[:2], "0", "1") == [0, 1]
+    assert order_of(unnamed[1::-1], "LABEL_0", "LABEL_1") == [1, 0]
+    assert order_of(("no", "yes"), "yes", "no") == [1, 0]
+    assert caplog.messages == []
 
 
 def test_a_teacher_is_in_evaluation_mode_and_without_gradients(dataset: Dataset, tmp_path: Path) -> None:

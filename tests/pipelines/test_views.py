@@ -291,6 +291,21 @@ def test_redrawn_copies_are_further_rounds() -> None:
     assert views_of(policy(Mixup()), 7) == [ORIGINAL]
 
 
+def test_equal_slots_draw_further_rounds() -> None:
+    """Each copy is one of its own, whatever stands between; what a slot alone draws keeps its name."""
+    one, two, other = RandomWords(), RandomWords(copies=2), RandomWords(strength=0.3)
+    repeated = views_of(policy(two, other, one))
+    assert [v.round for v in repeated] == [0, 1, 2, 1, 3]
+    assert len({v.key for v in repeated}) == 5
+    alone = [v.key for v in views_of(policy(RandomWords(copies=3)))]
+    assert [v.key for v in repeated if v.parameters != View(other, 0, 1).parameters] == alone
+    draws = draws_of(policy(one, RandomWords(redraw=2)), 4)
+    assert [v.round for v in draws.views] == [0, 1, 2, 3]
+    assert draws.slots == ((1, 1, 0), (2, 1, 2))
+    counts = Counter(draws.views_in(np.arange(3000), np.zeros(3000, int)).tolist())
+    assert set(counts) == {0, 1, 2}
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 3), st.integers(0, 3)), min_size=1, max_size=3),

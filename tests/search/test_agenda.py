@@ -87,6 +87,21 @@ def test_a_cohort_has_one_dropout_and_any_betas():
     assert cohort_group(dropping) != cohort_group(plain) == cohort_group(other)
 
 
+def test_copies_of_layers_of_several_kinds_train_apart():
+    first, last = (
+        PipelineConfig.model_validate(
+            {"student": {"initialization": "teacher_layers", "selection": selection}}
+        )
+        for selection in ("first", "last")
+    )
+    assert cohort_group(first) == cohort_group(last)
+    assert cohort_group(first, several_kinds=True) != cohort_group(last, several_kinds=True)
+    warm = [first, last]
+    for kinds, sizes in ((False, [2]), (True, [1, 1])):
+        made = Proposals(make(sampler="random"), search, 2, 2, [], [], warm, print, several_kinds=kinds)
+        assert [len(made.next().tasks) for _ in sizes] == sizes
+
+
 def test_a_cohort_leaves_its_teacher_together():
     def labels(*shares):
         terms = [{"objective": "mse", "schedule": {"kind": "first_stage", "share": s}} for s in shares]

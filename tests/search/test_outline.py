@@ -75,8 +75,8 @@ def test_more_layers_than_the_teacher_has_are_refused(planned, refused):
             {"space": {"augmentation": {"slots": ["none", {"contextual": {"checkpoint": "no/such"}}]}}},
         ),
         (
-            "space.augmentation.back_translation.back",
-            {"space": {"augmentation": {"back_translation": {"there": "teacher", "back": "no/such"}}}},
+            "space.augmentation.back_translation.there",
+            {"space": {"augmentation": {"back_translation": {"there": "no/such", "back": "teacher"}}}},
         ),
     ],
 )

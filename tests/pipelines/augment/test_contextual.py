@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from scipy import stats
 from transformers import AutoModelForMaskedLM
 
 from distiller.pipelines.augment.contextual import MaskedModel
 from distiller.pipelines.augment.rows import Row, row_generator, share_of
 from distiller.spaces.errors import InputError
-from tests.pipelines.augment.conftest import TEXTS, save_translator
+from tests.pipelines.augment.conftest import TEXTS, save_masked, save_translator
 from tests.pipelines.conftest import CPU, WORDS, save_teacher, tokenizer_of
 
 ROWS = [Row.of(text) for text in TEXTS]
@@ -140,10 +141,27 @@ def test_what_is_no_masked_language_model_is_refused(tmp_path: Path) -> None:
         MaskedModel("no/such", place, CPU)
     with pytest.raises(InputError, match=rf"^{place}: .* cannot be loaded"):
         MaskedModel(str(save_translator(tmp_path / "marian")), place, CPU)
+    with pytest.raises(
+        InputError, match=rf"^{place}: .* has no masked-language-model head \(cls.* is not the"
+    ):
+        MaskedModel(str(save_teacher(tmp_path / "classifier")), place, CPU)
     tokenizer = tokenizer_of(0)
-    folder = save_teacher(tmp_path / "maskless")
+    folder = save_masked(tmp_path / "maskless")
     tokenizer.mask_token = None
     tokenizer.save_pretrained(folder)
     np.testing.assert_equal(tokenizer.mask_token_id, None)
     with pytest.raises(InputError, match=rf"^{place}: .* has no mask token; name a masked"):
         MaskedModel(str(folder), place, CPU)
+
+
+def test_what_is_tied_to_other_weights_need_not_be_there(tmp_path: Path) -> None:
+    """As in checkpoints of old: the decoder is the word table, and its bias stands under one name alone."""
+    folder = save_masked(tmp_path / "masked")
+    before = MaskedModel(str(folder), "here", CPU).model.state_dict()
+    state = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in state.items() if ".decoder." not in name}
+    kept["cls.predictions.bias"] = before["cls.predictions.decoder.bias"]
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    after = MaskedModel(str(folder), "here", CPU).model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)

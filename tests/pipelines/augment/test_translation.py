@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BartConfig, BartModel
 
 from distiller.pipelines.augment.nucleus import draw, nucleus
 from distiller.pipelines.augment.rows import row_generator
@@ -103,11 +103,30 @@ def test_an_empty_translation_leaves_the_text(pair: tuple[Translator, Translator
     silent.__dict__ |= back.__dict__
     silent.translate = lambda texts, top_p, generators: [""] * len(texts)  # type: ignore[method-assign]
     assert there_and_back(["w1 w2"], back, silent, 0.9, [row_generator("x")]) == ["w1 w2"]
+    rng = row_generator("x")
+    assert back.translate([""], 0.9, [rng]) != [""]  # it would put words where there were none
+    assert there_and_back(["w1 w2"], silent, back, 0.9, [row_generator("x")]) == ["w1 w2"]
 
 
-def test_what_is_no_translator_is_refused(checkpoints: Path) -> None:
+def test_what_is_no_translator_is_refused(checkpoints: Path, tmp_path: Path) -> None:
     for source in ("no/such", str(checkpoints / "masked")):
         with pytest.raises(
             InputError, match=r"^space.augmentation.back_translation.there: .* cannot be loaded"
         ):
             Translator(source, "space.augmentation.back_translation.there", CPU)
+    config = BartConfig(
+        vocab_size=200,
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        tie_word_embeddings=False,
+    )
+    BartModel(config).save_pretrained(tmp_path)
+    with pytest.raises(
+        InputError, match=r"^here: .* has no translation head \(lm_head.weight is not there\); name another"
+    ):
+        Translator(str(tmp_path), "here", CPU)

@@ -56,7 +56,7 @@ BLOCKS: dict[str, dict[str, Any]] = {
     "sst2-transfer": {**SST2, "train_rows": 1000, "rest_as_unlabeled": True},
     "stsb": {"text": ["text_a", "text_b"], "score": "label", "max_length": 96},
     "cola": {"text": "text", "label": "label", "max_length": 64},
-    "squad-small": {"task": "qa", "max_length": 256, "train_rows": 2000, "rest_as_unlabeled": False},
+    "squad-small": {"task": "qa", "max_length": 192, "train_rows": 1000, "rest_as_unlabeled": False},
 }
 SMALL = {
     "student": {"svd": {"layers": 2, "width": 128}},

@@ -19,10 +19,9 @@ quickstart: $(READY)
 	$(PY) -m distiller.search.cli launch quickstart
 	$(PY) -m distiller.search.cli query "SELECT dataset, role, prediction_loss, intermediate_objective, student_layers, round(score, 4) AS score, round(teacher_score, 4) AS teacher FROM trials WHERE status = 'completed' ORDER BY dataset, score DESC"
 
-# Sweeps have the cores to themselves: torch on more threads than cores is many times slower.
+# One thread a process: torch on more threads than cores is many times slower. Long tests first.
 test: $(READY_DEV)
-	$(PY) -m pytest -n 2 tests/spaces tests/pipelines tests/results
-	$(PY) -m pytest tests/search tests/test_*.py
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 lint: $(READY_DEV)
 	$(PY) -m ruff check .

@@ -12,5 +12,5 @@ SHARE_A_SWEEP = ("test_launch.py", "test_cli.py", "test_train.py")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name != "search")
     for item in items:
-        group = "sweep" if item.path.name in SHARE_A_SWEEP else item.path.stem
+        group = "sweep" if item.path.name in SHARE_A_SWEEP else f"{item.path.parent.name}-{item.path.stem}"
         item.add_marker(pytest.mark.xdist_group(group))

@@ -1,7 +1,8 @@
 """A sweep as it was launched: its file in the store and the text of the modules of own parts that it names.
 
 The modules are `sweeps/<sweep>/part-<digest>.py`; `sweep.json` says which path each stands for. Readers take
-them, not the files: those are on the machine that launched, and may have changed.
+them, not the files: those are on the machine that launched, and may have changed. To read such a sweep is to
+run them: a store with own parts deserves the trust that its authors' code does.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ quickstart: $(READY)
 
 # One thread a process: torch on more threads than cores is many times slower. Long tests first.
 test: $(READY_DEV)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY_DEV)
 	$(PY) -m ruff check .

@@ -103,6 +103,8 @@ def test_slots_have_no_order_and_one_that_comes_twice_counts_twice(place: Path) 
 
 
 def test_each_teacher_speaks_once_for_all_means(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":  # what is scored while preparing is in the cache from here on
+        taught(place, name)
     spoken: list[str] = []
     compute = cache.compute_outputs
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distiller.results.store import Store
+from distiller.spaces.errors import InputError
 from distiller.spaces.own import load_parts, part_digest
 from distiller.spaces.sweep import SweepConfig, parse_sweep
 
@@ -34,12 +35,20 @@ def frozen_sweep(store: Store, sweep: str) -> SweepConfig | None:
 
 
 def frozen_parts(store: Store, sweep: str) -> dict[str, str]:
-    """By path as the sweep writes it, the text of each module that was kept; none for an older sweep."""
+    """By path as the sweep writes it, the text of each module that was kept; none for an older sweep.
+
+    Raises:
+        InputError: one that was kept is gone: its file elsewhere may be another by now.
+    """
     texts = {}
     for written, digest in about_launch(store, sweep).get("parts", {}).items():
         text = store.read_text(sweep, _file(digest))
-        if text is not None:
-            texts[written] = text
+        if text is None:
+            raise InputError(
+                f"{store.url}: sweeps/{sweep}/{_file(digest)} is gone, the module {written} as launched; "
+                "put it back"
+            )
+        texts[written] = text
     return texts
 
 

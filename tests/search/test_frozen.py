@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from distiller.results.frozen import frozen_parts
+from distiller.results.store import Store
+from distiller.spaces.errors import InputError
 from tests.spaces.test_own import HUBER
 
 LAUNCH = """
@@ -106,3 +109,12 @@ def test_any_machine_that_sees_the_store_reads_it(launched: tuple[Path, Path], t
         run(READ, store, tmp_path)
     finally:
         away.rename(folder)
+
+
+def test_a_kept_module_that_is_gone_is_missed(launched: tuple[Path, Path], tmp_path: Path) -> None:
+    """Rather than replaced by whatever file lies where the sweep was launched."""
+    store = shutil.copytree(launched[0], tmp_path / "store")
+    (kept,) = store.glob("sweeps/own/part-*.py")
+    kept.unlink()
+    with pytest.raises(InputError, match=rf"{kept.name} is gone, the module own parts.py as launched"):
+        frozen_parts(Store.open(str(store)), "own")

@@ -35,6 +35,18 @@ def save_masked(folder: Path, seed: int = 0, **more: int) -> Path:
     return folder
 
 
+TWO_SIDED = {
+    "d_model": 16,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 32,
+    "decoder_ffn_dim": 32,
+}
+"""The size of a tiny encoder and decoder."""
+
+
 def save_translator(folder: Path, seed: int = 0) -> Path:
     """A random Marian of one layer x 16 over the words w0 to w179, which ends where it comes upon </s>."""
     order = ["</s>", "<unk>", *WORDS, "<pad>"]
@@ -49,14 +61,8 @@ def save_translator(folder: Path, seed: int = 0) -> Path:
     )
     pad = len(order) - 1
     config = MarianConfig(
+        **TWO_SIDED,
         vocab_size=len(order),
-        d_model=16,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=32,
         max_position_embeddings=32,
         init_std=0.3,
         pad_token_id=pad,

@@ -13,7 +13,7 @@ from distiller.pipelines.augment.nucleus import draw, nucleus
 from distiller.pipelines.augment.rows import row_generator
 from distiller.pipelines.augment.translation import Draws, Translator, there_and_back
 from distiller.spaces.errors import InputError
-from tests.pipelines.augment.conftest import TEXTS
+from tests.pipelines.augment.conftest import TEXTS, TWO_SIDED
 from tests.pipelines.conftest import CPU, WORDS
 
 
@@ -114,17 +114,7 @@ def test_what_is_no_translator_is_refused(checkpoints: Path, tmp_path: Path) -> 
             InputError, match=r"^space.augmentation.back_translation.there: .* cannot be loaded"
         ):
             Translator(source, "space.augmentation.back_translation.there", CPU)
-    config = BartConfig(
-        vocab_size=200,
-        d_model=16,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=32,
-        tie_word_embeddings=False,
-    )
+    config = BartConfig(**TWO_SIDED, vocab_size=200, tie_word_embeddings=False)
     BartModel(config).save_pretrained(tmp_path)
     with pytest.raises(
         InputError, match=r"^here: .* has no translation head \(lm_head.weight is not there\); name another"

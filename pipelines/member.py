@@ -69,9 +69,7 @@ def check_tokenizers(config: PipelineConfig, material: Material) -> None:
     if not student.shares_tokens(lead):
         name = getattr(config.student, "checkpoint", None)
         whose = f"the student {name!r} has another tokenizer than its teacher"
-        if (
-            material.dataset.task.tokenwise
-        ):  # with or without a teacher: labels and scores stand at its tokens
+        if material.dataset.task.tokenwise:  # labels and scores stand at the teacher's tokens, used or not
             kind = material.dataset.task.kind
             raise InputError(
                 f"student: {whose}, and {kind} has its outputs at tokens; name another checkpoint"

@@ -13,6 +13,9 @@ READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 endif
 
+# Images often set this; every process would then compile torch and transformers anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: quickstart test lint bench gpu-check clean
 
 quickstart: $(READY)

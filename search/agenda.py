@@ -9,6 +9,12 @@ from distiller.search.assignment import Assignment, Outcome, Task
 from distiller.search.samplers import Sampler
 from distiller.spaces.config import PipelineConfig
 
+BATCH_SECONDS = 2.0
+"""What one worker is given at a time where trials are shorter: starting an assignment costs some 50 ms."""
+
+BATCH_SHARE = 0.1
+"""Share of the trials that ended that may be under way, over all workers, before their scores are known."""
+
 Make = Callable[[tuple[Task, ...]], Assignment]
 Fixed = Callable[[], Sequence[Assignment]]
 
@@ -27,17 +33,20 @@ class Proposals:
         warm: Sequence[PipelineConfig],
         ended_early: Callable[[int, str], None],
         several_kinds: bool = False,
+        workers: int = 0,
     ):
         """`earlier` launches finished some trials, and `begun` others that they did not finish.
 
         `warm` configs are tried before any that the sampler proposes, whether or not its space holds them.
         `ended_early` is told how many trials there will not be, and why, where the space has too few configs.
-        `several_kinds` is as in `cohort_group`.
+        `several_kinds` is as in `cohort_group`. With a number of `workers`, short trials are handed out
+        several at a time, to be run one after another.
         """
         self.sampler, self.make, self.cohort, self.ended_early = sampler, make, cohort, ended_early
-        self.several_kinds = several_kinds
+        self.several_kinds, self.workers = several_kinds, workers
+        self.ended, self.seconds = 0, 0.0
         for outcome in earlier:
-            sampler.tell(outcome)
+            self.tell(outcome)
         self.seen = {o.config.config_id for o in earlier} | {t.config.config_id for t in begun}
         sampler.resume(len(self.seen))
         self.left = max(0, trials - len(earlier))
@@ -49,7 +58,7 @@ class Proposals:
 
     def next(self) -> Assignment | None:
         """The next assignment; None where the search has no more trials."""
-        size = min(self.cohort, self.left)
+        size = min(self._size(), self.left)
         if size:
             self._gather(size)
         if not self.spare or not self.left:
@@ -61,8 +70,29 @@ class Proposals:
         self.left -= len(tasks)
         return self.make(tuple(tasks))
 
+    def tell(self, outcome: Outcome) -> None:
+        """A trial ended; the sampler learns from it."""
+        self.ended += 1
+        self.seconds += outcome.seconds
+        self.sampler.tell(outcome)
+
+    def take_back(self, tasks: Sequence[Task]) -> None:
+        """These were handed out and never begun."""
+        self.left += len(tasks)
+        for task in tasks:
+            self._hold(task)
+
+    def _size(self) -> int:
+        """How many trials the next assignment is to have."""
+        if self.cohort > 1 or not self.workers or not self.ended:
+            return self.cohort
+        fitting = BATCH_SECONDS * self.ended / max(self.seconds, 1e-9)
+        unseen = BATCH_SHARE * self.ended / self.workers
+        return max(1, int(min(fitting, unseen, self.left / self.workers)))
+
     def _hold(self, task: Task) -> None:
-        self.spare.setdefault(cohort_group(task.config, self.several_kinds), []).append(task)
+        group = cohort_group(task.config, self.several_kinds) if self.cohort > 1 else ()
+        self.spare.setdefault(group, []).append(task)
 
     def _gather(self, size: int) -> None:
         """Propose until `size` configs can train together, or enough were proposed to settle for fewer."""
@@ -150,4 +180,9 @@ class Agenda:
         """A trial ended; the sampler learns from those of the search."""
         self.running -= 1
         if assignment.role == "search":
-            self.proposals.sampler.tell(outcome)
+            self.proposals.tell(outcome)
+
+    def take_back(self, tasks: Sequence[Task]) -> None:
+        """Trials of the search that were handed out with others, and never begun."""
+        self.running -= len(tasks)
+        self.proposals.take_back(tasks)

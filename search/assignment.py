@@ -19,12 +19,14 @@ class Launch:
         base: the folder that its relative paths start from.
         store: where workers write their rows.
         provenance: versions and commit, for the rows.
+        trainer: what workers have their work done by, `module:class`.
     """
 
     sweep: SweepConfig
     base: str
     store: str
     provenance: dict[str, Any]
+    trainer: str = "distiller.search.training:Training"
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,13 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Trials of one dataset, seed and role that one worker runs together.
+    """Trials of one dataset, seed and role that one worker runs.
 
     Attributes:
         test: whether the students are scored on test (winners and their baselines only).
         rungs: steps at which trials are compared, the last step not among them.
         no_teacher: validation score of the student without a teacher, by student architecture.
+        together: as one cohort; else one after another, for their start would cost more than they do.
     """
 
     dataset: str
@@ -74,6 +77,11 @@ class Assignment:
     test: bool = False
     rungs: tuple[int, ...] = ()
     no_teacher: dict[str, float] = field(default_factory=dict)
+    together: bool = True
+
+    def groups(self) -> list[tuple[Task, ...]]:
+        """Trials that train together, in order."""
+        return [self.tasks] if self.together else [(task,) for task in self.tasks]
 
     def to_json(self) -> str:
         """The assignment as text; equal assignments give equal texts."""
@@ -94,7 +102,11 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one trial: its status and the scores at the steps where it was evaluated."""
+    """What became of one trial: its status and the scores at the steps where it was evaluated.
+
+    Attributes:
+        seconds: wall time from its start to its end.
+    """
 
     config: PipelineConfig
     origin: str
@@ -102,6 +114,7 @@ class Outcome:
     curve: tuple[tuple[int, float], ...]
     steps: int
     error: str | None = None
+    seconds: float = 0.0
 
     @property
     def score(self) -> float | None:
@@ -124,6 +137,7 @@ def outcomes_from_json(text: str) -> list[Outcome]:
             tuple((int(s), float(v)) for s, v in o["curve"]),
             o["steps"],
             o["error"],
+            o["seconds"],
         )
         for o in json.loads(text)
     ]

@@ -13,11 +13,11 @@ from rich.console import Console
 
 from distiller.results.entries import is_full
 from distiller.results.leaderboard import leaderboard
-from distiller.results.schema import ROLES
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
-from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
+from distiller.search.assignment import Assignment, Launch, Preparation, Task
 from distiller.search.frozen import check_same, freeze, is_over, mark_over
+from distiller.search.past import past_outcomes
 from distiller.search.plan import (
     cache_from,
     check_preset,
@@ -31,7 +31,7 @@ from distiller.search.prepared import Prepared, check_inputs, pairs_of, record_d
 from distiller.search.progress import Progress
 from distiller.search.samplers import make_sampler
 from distiller.search.searcher import AssignmentSearcher, RungScheduler
-from distiller.search.session import check_fits, provenance, ray_session, run_trials
+from distiller.search.session import check_fits, concurrency, provenance, ray_session, run_trials
 from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.files import write_yaml
 from distiller.spaces.presets import BASELINES, PRESETS
@@ -68,11 +68,16 @@ class Running:
 
 
 def launch_sweep(
-    reference: str, store_url: str, address: str | None, console: Console, presets: Sequence[str] = ()
+    reference: str,
+    store_url: str,
+    address: str | None,
+    console: Console,
+    presets: Sequence[str] = (),
+    trainer: str | None = None,
 ) -> Running:
     """Run a sweep, or go on with it: what the store holds as finished is never run again.
 
-    With `presets`, those stand in for its search.
+    With `presets`, those stand in for its search; another `trainer` (`module:class`) stands in for training.
 
     Raises:
         InputError: the sweep, the store or the cluster is not right.
@@ -89,7 +94,10 @@ def launch_sweep(
     console.print(f"store: {store.url}", soft_wrap=True, highlight=False)
     check_same(store, sweep, base)
     placed = sweep.model_copy(update={"cache": cache_from(sweep.cache, base)})
-    running = Running(Launch(placed, str(base), store.url, provenance()), store, console)
+    launch = Launch(placed, str(base), store.url, provenance())
+    if trainer is not None:
+        launch = replace(launch, trainer=trainer)
+    running = Running(launch, store, console)
     if is_over(store, sweep.name):
         console.print("every trial of this sweep has ended")
         return running
@@ -156,6 +164,8 @@ def make_agenda(running: Running, prepared: Prepared, scheduler: RungScheduler, 
         trials.warm(),
         lambda fewer, why: progress.shorten(dataset, fewer, why),
         prepared.several_kinds,
+        # Several at a time are not compared at rungs on the way.
+        concurrency(sweep.resources) if sweep.search.scheduler is None else 0,
     )
     progress.expect(dataset, trials.expected(), earlier)
     done = {
@@ -227,7 +237,13 @@ class Trials:
         sweep = self.running.sweep
         rungs = tuple(sweep.rungs()[:-1])
         return Assignment(
-            self.dataset, "search", sweep.search.seed, tasks, rungs=rungs, no_teacher=self.no_teacher
+            self.dataset,
+            "search",
+            sweep.search.seed,
+            tasks,
+            together=sweep.search.cohort > 1,
+            rungs=rungs,
+            no_teacher=self.no_teacher,
         )
 
     @cached_property
@@ -289,19 +305,3 @@ class Trials:
         return [
             row for row in rows if row["dataset"] == self.dataset and row["role"] == role and is_full(row)
         ]
-
-
-def past_outcomes(store: Store, sweep: str, dataset: str) -> dict[str, list[Outcome]]:
-    """The trials of a dataset that earlier launches finished, by role, in the order in which they ended."""
-    curves: dict[tuple[str, int], list[tuple[int, float]]] = {}
-    for row in store.read("epochs", sweep).to_pylist():
-        if row["dataset"] == dataset and row["score"] is not None:
-            curves.setdefault((row["trial_id"], row["attempt"]), []).append((row["step"], row["score"]))
-    found: dict[str, list[Outcome]] = {role: [] for role in ROLES}
-    for row in store.read("trials", sweep).sort_by("ended_at").to_pylist():
-        if row["dataset"] == dataset:
-            curve = tuple(sorted(curves.get((row["trial_id"], row["attempt"]), [])))
-            config = PipelineConfig.model_validate_json(row["config"])
-            outcome = Outcome(config, row["origin"], row["status"], curve, row["steps"], row["error"])
-            found[row["role"]].append(outcome)
-    return found

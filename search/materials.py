@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import ray
@@ -30,29 +27,6 @@ WARM = 2
 """Datasets that a process keeps ready."""
 
 _materials: OrderedDict[tuple[str, str, str], Material] = OrderedDict()
-
-
-class Notes(logging.Handler):
-    """Collects what the pipeline warns of, so that it reaches the row."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if text not in self.texts:
-            self.texts.append(text)
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Collect while the block runs."""
-        logger = logging.getLogger("distiller")
-        logger.addHandler(self)
-        try:
-            yield
-        finally:
-            logger.removeHandler(self)
 
 
 def worker_device() -> torch.device:

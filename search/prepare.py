@@ -16,7 +16,8 @@ from distiller.pipelines.student import architecture, untrained
 from distiller.pipelines.views import passes_of, views_of
 from distiller.search.assignment import Launch, Preparation
 from distiller.search.checkpoints import teacher_config
-from distiller.search.materials import Notes, material_for, worker_device
+from distiller.search.materials import material_for, worker_device
+from distiller.search.notes import Notes
 from distiller.search.plan import planned_space, preset_departures
 from distiller.search.prepared import Prepared, pairs_of
 from distiller.search.tokenizers import tokenizers_of

@@ -87,6 +87,10 @@ class Progress:
         """A trial reached a rung."""
         self._refresh()
 
+    def dropped(self, dataset: str, trials: int) -> None:
+        """A worker died before it began these."""
+        self.datasets[dataset].running -= trials
+
     def ended(self, assignment: Assignment, outcome: Outcome) -> None:
         """A trial ended."""
         counts = self.datasets[assignment.dataset]

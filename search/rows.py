@@ -174,6 +174,11 @@ def epoch_rows(
     ]
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, for a row."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 

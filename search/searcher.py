@@ -14,10 +14,11 @@ from ray.tune.search import Searcher
 
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda
-from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, outcomes_from_json
+from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task, outcomes_from_json
+from distiller.search.past import ended_outcomes
 from distiller.search.prepared import Prepared
 from distiller.search.progress import Progress
-from distiller.search.rows import identity, now, revived, space_columns, trial_row
+from distiller.search.rows import identity, now, one_line, revived, space_columns, trial_row
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 
@@ -176,20 +177,26 @@ class AssignmentSearcher(Searcher):
             self.prepared_at = time.perf_counter()
 
     def _give_up(self, assignment: Assignment, error: Exception | None) -> list[Outcome]:
-        """A worker died, or could not start, once too often: its trials failed, and the driver says so."""
-        said, trace = "the worker process died (killed, or out of memory)", None
+        """A worker died, or could not start, once too often: what it was at failed; the driver says so."""
+        said, trace, at_once = "the worker process died (killed, or out of memory)", None, assignment.together
         if isinstance(error, RayTaskError):
-            said = f"{type(error.cause).__name__}: {' '.join(str(error.cause).split())}"[:500]
-            trace = error.traceback_str
-        attempts = {row["trial_id"]: row for row in self.store.unfinished_attempts(self.launch.sweep.name)}
-        outcomes = []
-        for task in assignment.tasks:
-            begun = attempts.get(identity(self.launch, assignment, task)["trial_id"])
-            attempt, started_at = (begun["attempt"], begun["started_at"]) if begun else (0, now())
-            row = trial_row(self.launch, assignment, task, attempt, started_at, "failed", said, trace)
-            self.store.write_trial(row, space_columns(task.config))
-            outcomes.append(Outcome(task.config, task.origin, "failed", (), 0, said))
+            said, trace, at_once = one_line(error.cause), error.traceback_str, True
+        ended = ended_outcomes(self.store, self.launch, assignment, assignment.tasks)
+        left = [task for task in assignment.tasks if task.config.config_id not in ended]
+        failed = left if at_once else left[:1]  # one after another: those behind it were never begun
+        outcomes = [*ended.values(), *(self._failed(assignment, task, said, trace) for task in failed)]
+        if never_begun := left[len(failed) :]:
+            self.progress.dropped(assignment.dataset, len(never_begun))
+            self.agendas[assignment.dataset].take_back(never_begun)
         return outcomes
+
+    def _failed(self, assignment: Assignment, task: Task, said: str, trace: str | None) -> Outcome:
+        attempts = {row["trial_id"]: row for row in self.store.unfinished_attempts(self.launch.sweep.name)}
+        begun = attempts.get(identity(self.launch, assignment, task)["trial_id"])
+        attempt, started_at = (begun["attempt"], begun["started_at"]) if begun else (0, now())
+        row = trial_row(self.launch, assignment, task, attempt, started_at, "failed", said, trace)
+        self.store.write_trial(row, space_columns(task.config))
+        return Outcome(task.config, task.origin, "failed", (), 0, said, row["wall_seconds"])
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles the searcher for a restore that a relaunch from the store stands in for."""

@@ -150,6 +150,8 @@ class Resources(_Strict):
     gpus: float = Field(default=0, ge=0)
     max_concurrent: int | None = Field(default=None, ge=1)
     """Trials at a time; by default as many as the resources carry."""
+    trial_minutes: float | None = Field(default=240, gt=0)
+    """Wall time of a trial (of a cohort, all of it) after which it has failed; null: none."""
 
 
 class CacheConfig(_Strict):

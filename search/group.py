@@ -1,0 +1,186 @@
+"""Trials in progress: a solo trial or a cohort, from its attempts' start to its rows."""
+
+from __future__ import annotations
+
+import json
+import math
+import traceback
+from typing import TYPE_CHECKING, Any, Protocol
+
+import ray
+
+from distiller.results.store import Store
+from distiller.search.assignment import Assignment, Launch, Outcome, Task, outcomes_to_json
+from distiller.search.notes import Notes
+from distiller.search.past import ended_outcomes
+from distiller.search.rows import attempt_row, epoch_rows, now, one_line, space_columns, trial_row
+from distiller.search.time_limit import TimeLimit
+
+if TYPE_CHECKING:  # another trainer than ours does without torch
+    from collections.abc import Sequence
+
+    from distiller.pipelines.cohort import Progress
+    from distiller.pipelines.distill import StudentResult
+    from distiller.search.assignment import Preparation
+
+
+class Work(Protocol):
+    """Trials that are taken from evaluation to evaluation; `Distillation` documents the members."""
+
+    @property
+    def finished(self) -> bool: ...
+    @property
+    def results(self) -> Sequence[StudentResult]: ...
+    def advance(self) -> list[Progress]: ...
+    def keep(self, members: Sequence[int]) -> None: ...
+    def test(self) -> None: ...
+    def columns(self, number: int, measured: bool, notes: list[str]) -> dict[str, Any]: ...
+
+
+class Trainer(Protocol):
+    """What has a worker's work done: `search.training.Training`; the tests have a quicker one."""
+
+    def measure(self) -> None: ...
+    def prepare(self, preparation: Preparation) -> dict[str, Any]: ...
+    def begin(self, assignment: Assignment, tasks: tuple[Task, ...]) -> Work: ...
+    def recover(self) -> None: ...
+
+
+class Group:
+    """Trials of an assignment that train together.
+
+    Attributes:
+        tasks: those that had not ended already, under a worker that died after that.
+        attempts: the number of this attempt at each of them, recorded in the store.
+        outcomes: of trials that have ended.
+    """
+
+    def __init__(
+        self, launch: Launch, store: Store, trainer: Trainer, assignment: Assignment, tasks: tuple[Task, ...]
+    ):
+        self.launch, self.store, self.trainer, self.assignment = launch, store, trainer, assignment
+        self.notes = Notes()
+        self.work: Work | None = None
+        self.started_at = now()
+        fresh = [self._record(task, 1) for task in tasks]
+        ended = {} if all(fresh) else ended_outcomes(store, launch, assignment, tasks)
+        self.outcomes = list(ended.values())
+        begun = [
+            (task, 1 if first else self._next_attempt(task))
+            for task, first in zip(tasks, fresh, strict=True)
+            if task.config.config_id not in ended
+        ]
+        self.tasks, self.attempts = tuple(task for task, _ in begun), [attempt for _, attempt in begun]
+
+    def _record(self, task: Task, attempt: int) -> bool:
+        node = ray.get_runtime_context().get_node_id()
+        return self.store.write_attempt(attempt_row(self.launch, self.assignment, task, attempt, node))
+
+    def _next_attempt(self, task: Task) -> int:
+        attempt = 2
+        while not self._record(task, attempt):
+            attempt += 1
+        return attempt
+
+    def step(self) -> dict[str, Any] | None:
+        """On to the next rung, and what is said there; None at the end."""
+        if not self.tasks:
+            return None
+        minutes = self.launch.sweep.resources.trial_minutes
+        with self.notes.taken(), TimeLimit(minutes, self.started_at, self._too_slow):
+            try:
+                return self._step()
+            except Exception as error:
+                self._failed(one_line(error), traceback.format_exc())
+                return None
+
+    def _step(self) -> dict[str, Any] | None:
+        if self.work is None:
+            self.work = self.trainer.begin(self.assignment, self.tasks)
+        alone = self.launch.sweep.search.cohort == 1
+        reports: list[Progress] = []
+        while not self.work.finished:
+            reports = self.work.advance()
+            if reports[0].step in self.assignment.rungs and not self.work.finished:
+                if alone:
+                    return self._report_rung(reports[0])
+                self.work.keep(self._survivors(reports))
+        if self.assignment.test:
+            self.work.test()
+        for number, result in enumerate(self.work.results):
+            status = "failed" if result.error else "completed" if result.completed else "stopped"
+            row, epochs = self._rows(number, status)
+            self._commit(number, row, epochs)
+            self.outcomes.append(self._outcome(number, status))
+        self.work = None
+        return None
+
+    def _survivors(self, reports: list[Progress]) -> list[int]:
+        """Successive halving inside a cohort: the best 1 / reduction of its members go on.
+
+        Those that do not predict yet go on too, uncompared.
+        """
+        scheduler, steps = self.launch.sweep.search.scheduler, self.launch.sweep.budget.steps
+        assert scheduler is not None
+        compared = [r for r in reports if self.tasks[r.member].config.predicts(r.step, steps)]
+        best = sorted((r for r in compared if r.error is None), key=lambda r: -r.score)
+        going = [r.member for r in best[: math.ceil(len(compared) / scheduler.reduction)]]
+        return going + [r.member for r in reports if r.error is None and r not in compared]
+
+    def _report_rung(self, progress: Progress) -> dict[str, Any]:
+        row, epochs = self._rows(0, "stopped")
+        return {
+            "score": progress.score,
+            "rung": self.assignment.rungs.index(progress.step),
+            "outcomes": outcomes_to_json([self._outcome(0, "stopped")]),
+            "if_stopped": json.dumps({"row": row, "epochs": epochs}, default=str),
+            "done": False,
+        }
+
+    def _failed(self, said: str, trace: str) -> None:
+        """All of them failed: out of memory, a bug, a teacher that will not load."""
+        told = {outcome.config.config_id for outcome in self.outcomes}
+        for number, task in enumerate(self.tasks):
+            if task.config.config_id in told:
+                continue
+            row, epochs = self._rows(number, "failed")
+            self._commit(number, row | {"error": said, "traceback": trace}, epochs)
+            curve = tuple((e["step"], e["score"]) for e in epochs if e["score"] is not None)
+            seconds = row["wall_seconds"]
+            self.outcomes.append(
+                Outcome(task.config, task.origin, "failed", curve, row["steps"], said, seconds)
+            )
+        self.work = None
+        self.trainer.recover()
+
+    def _too_slow(self, minutes: float, trace: str) -> None:
+        """From another thread, while the work hangs: the rows, without what it has learned so far."""
+        said = f"time limit: not done after {minutes:g} minutes (resources.trial_minutes)"
+        for task, attempt in zip(self.tasks, self.attempts, strict=True):
+            row = trial_row(
+                self.launch, self.assignment, task, attempt, self.started_at, "failed", said, trace
+            )
+            self.store.write_trial(row, space_columns(task.config))
+
+    def _commit(self, number: int, row: dict[str, Any], epochs: list[dict[str, Any]]) -> None:
+        self.store.write_epochs(epochs)
+        self.store.write_trial(row, space_columns(self.tasks[number].config))
+
+    def _outcome(self, number: int, status: str) -> Outcome:
+        assert self.work is not None
+        task, result = self.tasks[number], self.work.results[number]
+        curve = tuple((p.step, p.score) for p in result.curve if p.error is None)
+        steps = result.curve[-1].step if result.curve else 0
+        seconds = (now() - self.started_at).total_seconds()
+        return Outcome(task.config, task.origin, status, curve, steps, result.error, seconds)
+
+    def _rows(self, number: int, status: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The terminal row of a trial as things stand, and its epochs."""
+        task, attempt = self.tasks[number], self.attempts[number]
+        row = trial_row(self.launch, self.assignment, task, attempt, self.started_at, status)
+        if self.work is None:
+            return row, []
+        row |= self.work.columns(number, status != "failed", self.notes.texts)
+        result = self.work.results[number]
+        row["error"] = result.error
+        return row, epoch_rows(self.launch, self.assignment, task, attempt, result.curve)

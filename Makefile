@@ -16,7 +16,7 @@ endif
 # Images often set this; every process would then compile torch and transformers anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quickstart test lint bench gpu-check clean
+.PHONY: quickstart test lint bench chaos gpu-check clean
 
 quickstart: $(READY)
 	$(PY) -m distiller.search.cli launch quickstart
@@ -35,6 +35,9 @@ lint: $(READY_DEV)
 
 bench: $(READY)
 	$(PY) tests/bench/run.py
+
+chaos: $(READY_DEV)
+	$(PY) -m tests.chaos
 
 gpu-check: $(READY)
 	$(PY) tests/gpu_check.py

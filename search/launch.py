@@ -89,6 +89,7 @@ def launch_sweep(
     console.print(f"store: {store.url}", soft_wrap=True, highlight=False)
     check_same(store, sweep, base)
     placed = sweep.model_copy(update={"cache": cache_from(sweep.cache, base)})
+    store = store.patient()
     running = Running(Launch(placed, str(base), store.url, provenance()), store, console)
     if is_over(store, sweep.name):
         console.print("every trial of this sweep has ended")

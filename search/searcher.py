@@ -12,6 +12,7 @@ from ray.exceptions import RayTaskError
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from distiller.results.patience import StorageError
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, outcomes_from_json
@@ -179,6 +180,9 @@ class AssignmentSearcher(Searcher):
         """A worker died, or could not start, once too often: its trials failed, and the driver says so."""
         said, trace = "the worker process died (killed, or out of memory)", None
         if isinstance(error, RayTaskError):
+            if isinstance(error.cause, StorageError):  # no trial's fault: the launch ends
+                self.problem = error.cause
+                return []
             said = f"{type(error.cause).__name__}: {' '.join(str(error.cause).split())}"[:500]
             trace = error.traceback_str
         attempts = {row["trial_id"]: row for row in self.store.unfinished_attempts(self.launch.sweep.name)}

@@ -21,6 +21,7 @@ from distiller.pipelines.cohort import Member, Progress
 from distiller.pipelines.cost import device_name
 from distiller.pipelines.distill import Cohort, Distillation
 from distiller.pipelines.student import architecture
+from distiller.results.patience import StorageError
 from distiller.results.store import Store
 from distiller.search.assignment import (
     Assignment,
@@ -45,7 +46,7 @@ class TrialRunner:
     def __init__(self, launch: Launch):
         torch.set_num_threads(max(1, int(launch.sweep.resources.cpus)))
         self.launch = launch
-        self.store = Store.open(launch.store)
+        self.store = Store.open(launch.store).patient()
 
     def take(self, new_config: dict[str, Any]) -> None:
         """Turn to what the driver asks for: a key and its text."""
@@ -83,6 +84,8 @@ class TrialRunner:
         with self.notes.taken():
             try:
                 return self._step()
+            except StorageError:  # what is wrong is not the trial
+                raise
             except Exception as error:
                 return self._failed(error, traceback.format_exc())
 

@@ -58,6 +58,11 @@ ROW_GROUP = 65_536
 _log = logging.getLogger("distiller.results")
 
 
+def now() -> datetime:
+    """The present in UTC."""
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True)
 class Compaction:
     """What was done to one table of a sweep.
@@ -158,7 +163,7 @@ def _commit(
     name = f"{generation:08d}-{uuid.uuid4().hex}.parquet"
     path = f"{folder(table, sweep)}/{name}"
     files.put(path, write_data(table, whole))
-    commit = Manifest(table, sweep, generation, datetime.now(UTC), {**counts, name: whole.num_rows})
+    commit = Manifest(table, sweep, generation, now(), {**counts, name: whole.num_rows})
     if files.put_new(commit.path, commit.to_json()):
         return rows.num_rows
     files.remove(path)
@@ -178,7 +183,7 @@ def _final(files: Files, sweep: str, names: Sequence[str], settle: float) -> lis
     trials = Compacted.open(files, manifest).attempts(
         sorted({key.trial_id for key in keys.values()}), columns
     )
-    before = datetime.now(UTC) - timedelta(seconds=settle)
+    before = now() - timedelta(seconds=settle)
     final = {
         (row["trial_id"], row["attempt"])
         for row in trials.to_pylist()
@@ -236,7 +241,7 @@ def remove_superfluous(files: Files, table: str, sweep: str, settle: float) -> t
     if not numbers:
         return 0, 0
     newer: list[Manifest] = []
-    before = datetime.now(UTC) - timedelta(seconds=settle)
+    before = now() - timedelta(seconds=settle)
     for number in reversed(numbers):
         newer.append(read_manifest(files, table, sweep, number))
         if newer[-1].committed_at <= before:

@@ -17,7 +17,8 @@ class Files(Protocol):
     `put` and `put_new` are atomic for every reader. `put_new` changes nothing where the path is taken, and
     says whether it holds `data` now: of writers of different bytes one wins, and a writer whom an error left
     in doubt may ask again. `open` gives a file to read from in any order (a pyarrow file), FileNotFoundError
-    where there is none.
+    where there is none. `remove_folder` takes all with it, what is never listed too; a folder that is not
+    there is no error.
     """
 
     @property
@@ -34,6 +35,7 @@ class Files(Protocol):
     def put(self, path: str, data: bytes) -> None: ...
     def put_new(self, path: str, data: bytes) -> bool: ...
     def remove(self, path: str) -> None: ...
+    def remove_folder(self, path: str) -> None: ...
 
 
 def open_files(url: str) -> Files:

@@ -7,16 +7,20 @@ on listings or attributes being up to date.
 """
 
 import errno
+import logging
 import os
 import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from distiller.spaces.errors import InputError
+
+_log = logging.getLogger("distiller.results")
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _GONE = "the store's folder is gone"
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
@@ -24,10 +28,36 @@ _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """A local (or network-mounted) folder; `url` is its absolute path."""
+    """A local (or network-mounted) folder; `url` is its absolute path.
+
+    It may be a link itself; links inside of it are not followed: whoever writes to a shared store could have
+    others read, or write, anywhere. Folders that are links are not listed, and files that are not read.
+    """
 
     url: str
     exclusive = True
+
+    def _inside(self, path: str) -> Path:
+        """Where `path` is; InputError where a folder on the way, or its name, leads out of the store."""
+        parts = path.split("/")
+        if "\0" in path or any(part in ("", ".", "..") or "\\" in part for part in parts):
+            raise InputError(f"--store {self.url}: {path[:120]!r} is no path in it")
+        folder = self.url
+        for part in parts[:-1]:
+            folder = os.path.join(folder, part)
+            if os.path.islink(folder):
+                raise InputError(
+                    f"--store {self.url}: {folder} is a link, and links in a store are not followed; "
+                    "put the folder itself there"
+                )
+        return Path(folder, parts[-1])
+
+    def _open(self, path: str) -> BinaryIO:
+        return open(os.open(self._inside(path), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb")
+
+    def _read(self, path: str) -> bytes:
+        with self._open(path) as file:
+            return file.read()
 
     def folders(self, path: str) -> list[str]:
         return self._list(path, folders=True)
@@ -37,16 +67,21 @@ class LocalFiles:
 
     def _list(self, path: str, folders: bool) -> list[str]:
         try:
-            with os.scandir(os.path.join(self.url, path)) as entries:
-                return sorted(e.name for e in entries if e.is_dir() == folders and e.name[0] != ".")
+            with os.scandir(self._inside(f"{path}/x").parent) as entries:
+                found = [e for e in entries if e.is_dir() == folders and e.name[0] != "."]
         except (FileNotFoundError, NotADirectoryError):
             if not os.path.isdir(self.url):  # a share that is away is no empty store
                 raise OSError(errno.ESTALE, _GONE, self.url) from None
             return []
+        if folders:
+            for link in (e for e in found if e.is_symlink()):
+                _log.warning("skipped %s: links in a store are not followed", link.path)
+            found = [e for e in found if not e.is_symlink()]
+        return sorted(e.name for e in found)
 
     def read(self, path: str) -> bytes | None:
         try:
-            return Path(self.url, path).read_bytes()
+            return self._read(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -54,13 +89,13 @@ class LocalFiles:
         found: list[bytes | Exception] = []
         for path in paths:
             try:
-                found.append(Path(self.url, path).read_bytes())
+                found.append(self._read(path))
             except OSError as error:
                 found.append(error)
         return found
 
     def open(self, path: str) -> Any:
-        return pa.OSFile(os.path.join(self.url, path))
+        return pa.PythonFile(self._open(path), mode="r")
 
     def put(self, path: str, data: bytes) -> None:
         final, temp = self._write_temp(path, data)
@@ -117,7 +152,7 @@ class LocalFiles:
         return won == data
 
     def _write_temp(self, path: str, data: bytes) -> tuple[Path, Path]:
-        final, root = Path(self.url, path), Path(self.url)
+        final, root = self._inside(path), Path(self.url)
         if not final.parent.is_dir():
             if final.parent != root and not root.is_dir():
                 # Not made anew: below the mount point of a share that is away, it would hide the rows.
@@ -140,13 +175,19 @@ class LocalFiles:
         return final, temp
 
     def remove(self, path: str) -> None:
-        final = Path(self.url, path)
+        final = self._inside(path)
         first = _first(final)
         if first.exists():  # before the file, which who finds it would put back
             gone = final.with_name(f".{uuid.uuid4().hex}.gone")
             os.rename(first, gone)
             shutil.rmtree(gone)
         final.unlink()
+
+    def remove_folder(self, path: str) -> None:
+        try:
+            shutil.rmtree(self._inside(path))
+        except FileNotFoundError:  # no such folder, or another process removes it too
+            return
 
 
 def _first(final: Path) -> Path:

@@ -94,6 +94,9 @@ class PatientFiles:
     def remove(self, path: str) -> None:
         self._patiently(path, lambda: self.files.remove(path))
 
+    def remove_folder(self, path: str) -> None:
+        self._patiently(path, lambda: self.files.remove_folder(path))
+
     def _patiently(self, path: str, work: Callable[[], _Answer]) -> _Answer:
         began, pause, failed = self.clock(), FIRST_PAUSE, False
         while True:

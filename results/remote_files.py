@@ -88,3 +88,9 @@ class RemoteFiles:
 
     def remove(self, path: str) -> None:
         self.filesystem.rm_file(f"{self.root}/{path}")
+
+    def remove_folder(self, path: str) -> None:
+        try:
+            self.filesystem.rm(f"{self.root}/{path}", recursive=True)
+        except FileNotFoundError:
+            return

@@ -88,7 +88,7 @@ def command_seconds(store: Store) -> list[float]:
 
 
 def million(store: Store, sample: pa.Table, count: int, rng: np.random.Generator) -> None:
-    """Data files of `count` trials, as compactions leave them: drawn from the sample, each with its own id."""
+    """Data files of `count` trials, as compactions leave them, drawn from the sample with ids of their own."""
     counts: dict[str, int] = {}
     for start in range(0, count, FILE_ROWS):
         size = min(FILE_ROWS, count - start)

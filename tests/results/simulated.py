@@ -139,6 +139,11 @@ class SimulatedFiles:
 
         self._do("remove", path, unlink)
 
+    def remove_folder(self, path: str) -> None:
+        for below in self.server.paths():
+            if below.startswith(path + "/"):
+                self.remove(below)
+
 
 class Turns:
     """Lets the clients of several threads operate one at a time, in the order given; then as they come."""

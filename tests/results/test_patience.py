@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distiller.results.compaction import compact
+from distiller.results.local_files import LocalFiles
 from distiller.results.patience import LONGEST_PAUSE, PATIENCE_SECONDS, PatientFiles, StorageError
 from distiller.results.store import Store
 from distiller.spaces.errors import InputError
@@ -107,14 +108,14 @@ def test_one_unreadable_file_is_soon_reported_and_the_rest_counts(tmp_path, monk
     store = Store.create(str(tmp_path))
     for name in "ab":
         store.write_trial(trial(name))
-    read = Path.read_bytes
+    read = LocalFiles._read
 
-    def broken(path):
-        if "trec-a-" in path.name:
+    def broken(files, path):
+        if "trec-a-" in path:
             raise OSError(errno.EIO, "Input/output error")
-        return read(path)
+        return read(files, path)
 
-    monkeypatch.setattr(Path, "read_bytes", broken)
+    monkeypatch.setattr(LocalFiles, "_read", broken)
     clock = Clock()
     got, bad = clock.patient(store.files).read_with_report("trials")
     assert (got.num_rows, len(bad)) == (1, 1)

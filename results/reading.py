@@ -4,6 +4,7 @@ Fragments are listed first and manifests after. What a compaction deletes betwee
 manifest; what it deletes after makes a fragment vanish under the reader, which then begins anew.
 """
 
+import errno
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -148,7 +149,8 @@ def _parse(
     table: str, path: str, data: bytes | Exception, columns: Sequence[str] | None, last: bool
 ) -> Fragment | Quarantined:
     if isinstance(data, Exception):
-        if isinstance(data, FileNotFoundError) and not last:
+        gone = isinstance(data, FileNotFoundError) or getattr(data, "errno", None) == errno.ESTALE
+        if gone and not last:
             raise MovedError(path)
         return Quarantined(path, f"not readable ({' '.join(f'{type(data).__name__}: {data}'.split())[:200]})")
     try:

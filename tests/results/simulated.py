@@ -73,11 +73,12 @@ class SimulatedFiles:
 
     def _do(self, operation: str, path: str, work):
         self.before(operation, path)
-        with self.server.lock:
-            self.server.clock += OPERATION_SECONDS
-            answer = work()
-        self.after(operation, path)
-        return answer
+        try:
+            with self.server.lock:
+                self.server.clock += OPERATION_SECONDS
+                return work()
+        finally:
+            self.after(operation, path)
 
     def _view(self, folder: str, path: str | None = None) -> float:
         view = max(self.seen.get(folder, 0.0), self.server.clock - self.lag())
@@ -159,7 +160,7 @@ class Turns:
     def before(self, who: int) -> Callable[[str, str], None]:
         def wait(*_: str) -> None:
             with self.changed:
-                self.changed.wait_for(
+                assert self.changed.wait_for(
                     lambda: self.place >= len(self.order) or self.order[self.place] == who, timeout=30
                 )
 

@@ -31,6 +31,7 @@ from distiller.results.manifest import (
     Manifest,
     MovedError,
     folder,
+    footer_checksum,
     generations,
     key_of,
     latest,
@@ -99,8 +100,8 @@ def compact(store: Store, sweep: str | None = None, settle: float = SETTLE_SECON
         settle: seconds after which every machine sees a commit; 0 suits a local disk or an object store.
 
     Raises:
-        InputError: no such sweep, a filesystem on which no commit is exclusive, or others that commit again
-            and again.
+        InputError: no such sweep, a filesystem on which no commit is exclusive, or a data file that is
+            damaged and not to be relied on.
     """
     if not store.files.exclusive:
         raise InputError(
@@ -128,7 +129,8 @@ def _retried(files: Files, table: str, sweep: str, names: Sequence[str], settle:
         if rows is not None:
             return rows
         time.sleep(pause)
-    raise InputError(f"{table} of {sweep}: other compactions commit all the time; let one finish")
+    _log.warning("%s of %s: left to another compaction, which commits at this time", table, sweep)
+    return 0
 
 
 def _commit(
@@ -148,6 +150,7 @@ def _commit(
     clashing = {item.path for item in clashes}
     whole = _with_write_ids(table, rows, [one for one in fragments if one.path not in clashing])
     counts = dict(manifest.rows) if manifest else {}
+    footers = dict(manifest.footers) if manifest else {}
     for name in _to_merge(counts, rows.num_rows, opened.opened if opened else ()):
         assert opened is not None
         try:
@@ -158,15 +161,17 @@ def _commit(
             _log.warning("%s/%s: left as it is: %s", folder(table, sweep), name, error)
             continue
         whole = pa.concat_tables([whole, old], promote_options="permissive")
-        del counts[name]
+        del counts[name], footers[name]
     generation = manifest.generation + 1 if manifest else 1
     name = f"{generation:08d}-{uuid.uuid4().hex}.parquet"
     path = f"{folder(table, sweep)}/{name}"
-    files.put(path, write_data(table, whole))
-    commit = Manifest(table, sweep, generation, now(), {**counts, name: whole.num_rows})
+    data = write_data(table, whole)
+    files.put(path, data)
+    counts[name], footers[name] = whole.num_rows, footer_checksum(pa.BufferReader(data))
+    commit = Manifest(table, sweep, generation, now(), counts, footers)
     if files.put_new(commit.path, commit.to_json()):
         return rows.num_rows
-    files.remove(path)
+    _remove(files, path)
     return None
 
 

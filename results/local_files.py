@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 
@@ -52,11 +52,9 @@ class LocalFiles:
                 )
         return Path(folder, parts[-1])
 
-    def _open(self, path: str) -> BinaryIO:
-        return open(os.open(self._inside(path), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb")
-
     def _read(self, path: str) -> bytes:
-        with self._open(path) as file:
+        handle = os.open(self._inside(path), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        with open(handle, "rb") as file:
             return file.read()
 
     def folders(self, path: str) -> list[str]:
@@ -95,7 +93,10 @@ class LocalFiles:
         return found
 
     def open(self, path: str) -> Any:
-        return pa.PythonFile(self._open(path), mode="r")
+        place = self._inside(path)
+        if place.is_symlink():
+            raise OSError(errno.ELOOP, "a link, which is not followed", str(place))
+        return pa.OSFile(str(place))
 
     def put(self, path: str, data: bytes) -> None:
         final, temp = self._write_temp(path, data)

@@ -10,6 +10,7 @@ compacted, or came later from a zombie. The column `_write_id` tells a writer wh
 
 import json
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,13 +64,17 @@ def folder(table: str, sweep: str) -> str:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The data files that count from one commit to the next; `rows` by file name."""
+    """The data files that count until the next commit: by name their `rows` and their footers' checksums.
+
+    Pages have checksums of their own in Parquet, footers have none.
+    """
 
     table: str
     sweep: str
     generation: int
     committed_at: datetime
     rows: dict[str, int]
+    footers: dict[str, int]
 
     @property
     def path(self) -> str:
@@ -77,7 +82,7 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """As text, for the store."""
-        facts = {"committed_at": self.committed_at.isoformat(), "rows": self.rows}
+        facts = {"committed_at": self.committed_at.isoformat(), "rows": self.rows, "footers": self.footers}
         return (json.dumps({"table": self.table, "sweep": self.sweep, **facts}) + "\n").encode()
 
     @classmethod
@@ -88,12 +93,18 @@ class Manifest:
             told = json.loads(data)
             when = datetime.fromisoformat(told["committed_at"])
             rows = {file: int(count) for file, count in told["rows"].items()}
-            sound = told["table"] == table and told["sweep"] == sweep and when.tzinfo is not None
+            footers = {file: int(checksum) for file, checksum in told["footers"].items()}
+            sound = (
+                rows.keys() == footers.keys()
+                and told["table"] == table
+                and told["sweep"] == sweep
+                and when.tzinfo is not None
+            )
         except (ValueError, LookupError, TypeError, AttributeError):
             sound = False
         if not sound or not all(map(DATA_FILE.fullmatch, rows)):
             raise InputError(f"{path}: torn or no manifest of Distiller's; put the file back from a backup")
-        return cls(table, sweep, int(name.removesuffix(".json")), when, rows)
+        return cls(table, sweep, int(name.removesuffix(".json")), when, rows, footers)
 
 
 def generations(files: Files, table: str, sweep: str) -> list[int]:
@@ -144,6 +155,8 @@ class Compacted:
             path = f"{folder(manifest.table, manifest.sweep)}/{name}"
             try:
                 file = files.open(path)
+                if footer_checksum(file) != manifest.footers[name]:
+                    raise ValueError("the checksum of its footer does not fit")
                 schema = pq.read_schema(file)
             except FileNotFoundError as error:
                 if not last:
@@ -185,6 +198,14 @@ class Compacted:
                 broken.append(Quarantined(path, f"damaged ({_line(error)})"))
         return broken
 
+    def drop_damaged(self) -> list[Quarantined]:
+        """The files that `check` finds are then among the `bad`."""
+        broken = self.check()
+        for item in broken:
+            del self.opened[item.path.rsplit("/", 1)[-1]]
+        self.bad.extend(broken)
+        return broken
+
     @cached_property
     def _identity(self) -> pa.Schema:
         return pa.schema([("trial_id", pa.string()), ("attempt", pa.int64())])
@@ -198,7 +219,14 @@ class Compacted:
         field = pc.field("trial_id")
         # The bounds let the statistics of a sorted file rule most of it out.
         wanted = (field >= low) & (field <= high) & field.isin(pa.array(trial_ids, pa.string()))
-        return self.dataset(schema).to_table(filter=wanted)
+        try:
+            return self.dataset(schema).to_table(filter=wanted)
+        except FileNotFoundError as error:
+            raise MovedError(self.manifest.path) from error
+        except _READ_ERRORS:
+            if not self.drop_damaged():
+                raise
+            return self.attempts(trial_ids, columns)
 
     def covered(self, names: Sequence[str]) -> set[str]:
         """Those of the fragments' names whose identity is compacted."""
@@ -209,6 +237,17 @@ class Compacted:
         numbers = [None] * len(ids) if table == "trials" else rows.column("attempt").to_pylist()
         known = set(map(Key, ids, numbers))
         return {name for name, key in keys.items() if key in known}
+
+
+def footer_checksum(file: Any) -> int:
+    """CRC-32 of a Parquet file's footer; ValueError where there is none."""
+    end = file.size() - 8
+    file.seek(max(end, 0))
+    start = end - int.from_bytes(file.read(4), "little")
+    if start < 0:
+        raise ValueError("no footer")
+    file.seek(start)
+    return zlib.crc32(file.read())
 
 
 def compacted_write(files: Files, table: str, sweep: str, name: str) -> str | None:

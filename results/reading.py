@@ -53,11 +53,7 @@ class Snapshot(NamedTuple):
 
     def without_damaged(self) -> tuple["Snapshot", list[Quarantined]]:
         """The same without the data files that turn out to be damaged, which are then among `bad`."""
-        broken = [item for one in self.compacted for item in one.check()]
-        names = {item.path.rsplit("/", 1)[-1] for item in broken}
-        for one in self.compacted:
-            for name in names & one.opened.keys():
-                del one.opened[name]
+        broken = [item for one in self.compacted for item in one.drop_damaged()]
         return self._replace(bad=sorted([*self.bad, *broken])), broken
 
     def attempts(self, trial_ids: pa.Array) -> set[tuple[str, str, int]]:
@@ -120,8 +116,8 @@ def snapshot(
             opened = Compacted.open(files, manifest, kinds, last)
             kinds = opened.kinds
             compacted.append(opened)
-            bad += opened.bad
             gone = opened.covered(names)
+            bad += opened.bad
             names = [name for name in names if name not in gone]
         paths += [f"{table}/{one}/{name}" for name in names]
     fragments, skipped = read_fragments(files, table, paths, columns, last)

@@ -24,8 +24,14 @@ _LOCKDOWN = (
 _EXPLAIN = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*explain\s+(?:analyze\s+)?(?:\([^)]*\)\s*)?(.*)", re.IGNORECASE | re.DOTALL
 )
-_USERS = (duckdb.ProgrammingError, duckdb.NotSupportedError, duckdb.DataError)
-"""What only the statement can be to blame for: parser, binder, catalog, conversion."""
+_USERS = (
+    duckdb.ParserException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConversionException,
+    duckdb.PermissionException,
+)
+"""For these only the statement can be to blame."""
 
 _REMEDY = "write one SELECT, WITH, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN over the tables " + ", ".join(TABLES)
 

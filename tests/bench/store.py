@@ -24,7 +24,7 @@ from rich.table import Table
 
 from distiller.results.compaction import FILE_ROWS, compact, write_data
 from distiller.results.fragments import decode, encode, fragment_path, unify
-from distiller.results.manifest import Manifest, folder
+from distiller.results.manifest import Manifest, folder, footer_checksum
 from distiller.results.schema import Identity
 from distiller.results.sql import query
 from distiller.results.store import Store
@@ -88,8 +88,9 @@ def command_seconds(store: Store) -> list[float]:
 
 
 def million(store: Store, sample: pa.Table, count: int, rng: np.random.Generator) -> None:
-    """Data files of `count` trials, as compactions leave them, drawn from the sample with ids of their own."""
+    """Data files of `count` trials as compactions leave them, drawn from the sample with ids of their own."""
     counts: dict[str, int] = {}
+    footers: dict[str, int] = {}
     for start in range(0, count, FILE_ROWS):
         size = min(FILE_ROWS, count - start)
         part = sample.take(pa.array(rng.integers(0, sample.num_rows, size)))
@@ -103,9 +104,10 @@ def million(store: Store, sample: pa.Table, count: int, rng: np.random.Generator
         for name, column in changed.items():
             part = part.set_column(part.schema.get_field_index(name), part.schema.field(name), column)
         name = f"{1:08d}-{start:032x}.parquet"
-        store.files.put(f"{folder('trials', 'bench')}/{name}", write_data("trials", part))
-        counts[name] = size
-    manifest = Manifest("trials", "bench", 1, datetime.now(UTC), counts)
+        data = write_data("trials", part)
+        store.files.put(f"{folder('trials', 'bench')}/{name}", data)
+        counts[name], footers[name] = size, footer_checksum(pa.BufferReader(data))
+    manifest = Manifest("trials", "bench", 1, datetime.now(UTC), counts, footers)
     assert store.files.put_new(manifest.path, manifest.to_json())
 
 

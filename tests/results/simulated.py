@@ -29,6 +29,12 @@ class Server:
         self.versions: dict[str, list[tuple[float, bytes | None]]] = {}
         self.lock = threading.RLock()
 
+    def copy(self) -> Server:
+        """Another server in the same state."""
+        other = Server()
+        other.clock, other.versions = self.clock, {path: list(v) for path, v in self.versions.items()}
+        return other
+
     def at(self, path: str, time: float) -> bytes | None:
         found = [data for when, data in self.versions.get(path, ()) if when <= time]
         return found[-1] if found else None
@@ -198,15 +204,19 @@ class Turns:
         return answers
 
 
-def killed_at(number: int, late: bool) -> dict[str, Callable[[str, str], None]]:
-    """Hooks that kill the client at its operation of this number: before it, or (`late`) after."""
+CHANGES = ("put", "put_new", "remove")
+"""Operations that change anything: what a kill leaves is the state before one of them, or the end."""
+
+
+def killed_at(number: int) -> dict[str, Callable[[str, str], None]]:
+    """Hooks that kill the client before its change of this number."""
     count = itertools.count()
 
-    def hook(*_: str) -> None:
-        if next(count) == number:
+    def hook(operation: str, _: str) -> None:
+        if operation in CHANGES and next(count) == number:
             raise Killed
 
-    return {"after" if late else "before": hook}
+    return {"before": hook}
 
 
 def row(config_id: str = "abc123", attempt: int = 1, sweep: str = "s", **more):

@@ -19,7 +19,7 @@ from distiller.results.fragments import encode, fragment_path
 from distiller.results.sql import query
 from distiller.results.store import Store
 from distiller.spaces.errors import InputError
-from tests.results.simulated import Killed, Server, SimulatedFiles, Turns, killed_at, row, trial
+from tests.results.simulated import CHANGES, Killed, Server, SimulatedFiles, Turns, killed_at, row, trial
 
 TABLES = ("trials", "attempts", "epochs")
 
@@ -106,14 +106,14 @@ def test_types_meet_across_data_files_and_fragments(tmp_path, caplog):
     assert store.files.names("trials/s") == ["trec-later-0-search.parquet"]  # reported, not lost
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_killed_at_any_operation_it_leaves_every_row_once(monkeypatch, late):
+def test_killed_before_any_change_it_leaves_every_row_once(monkeypatch):
+    prepared, whole = Server(), expected("abcd")
+    half_compacted(prepared)
     for number in range(1000):
-        server = Server()
+        server = prepared.copy()
         server.install(monkeypatch)
-        store = half_compacted(server)
-        whole = expected("abcd")
-        victim = Store(SimulatedFiles(server, **killed_at(number, late)))
+        store = Store(SimulatedFiles(server))
+        victim = Store(SimulatedFiles(server, **killed_at(number)))
         try:
             compact(victim, settle=0)
         except Killed:
@@ -124,28 +124,30 @@ def test_killed_at_any_operation_it_leaves_every_row_once(monkeypatch, late):
             left = [path for path in server.paths() if not path.startswith("compacted/")]
             assert left == [], number
         else:
-            assert number > 30
+            assert number > 12
             return
     raise AssertionError("it never ends")
 
 
-def test_readers_between_any_two_operations_see_every_row_once(server):
+def test_readers_between_any_two_changes_see_every_row_once(server):
     store = half_compacted(server)
     reads = []
 
-    def read(*_):
-        reads.append(contents(store))
+    def read(operation, _):
+        if operation in CHANGES:
+            reads.append(contents(store))
 
     compact(Store(SimulatedFiles(server, before=read)), settle=0)
-    assert len(reads) > 30
+    assert len(reads) > 12
     assert all(found == expected("abcd") for found in reads)
 
 
 def test_a_reader_stopped_anywhere_outlives_a_compaction(monkeypatch):
+    prepared = Server()
+    half_compacted(prepared)
     for number in range(1000):
-        server = Server()
+        server = prepared.copy()
         server.install(monkeypatch)
-        half_compacted(server)
         count = iter(range(10**6))
 
         def compaction(*_, at=number, count=count, server=server):
@@ -260,17 +262,24 @@ def test_a_damaged_data_file_is_reported_and_the_rest_counts(tmp_path, caplog):
     assert [item.reason for item in store.read_with_report("trials")[1]] == ["gone"]
 
 
-def test_nothing_is_removed_whose_copy_cannot_be_read(tmp_path):
+@pytest.mark.parametrize("where", ["identity", "page", "footer"])
+def test_nothing_is_removed_whose_copy_cannot_be_read(tmp_path, where):
     store = Store.create(str(tmp_path))
     fill(store, "abcdefgh")
     compact(store, settle=3600)
     (path,) = Path(store.url, "compacted/trials/s").glob("*.parquet")
     whole = bytearray(path.read_bytes())
-    whole[whole.rindex(b"completed")] ^= 0x40
+    find, what = {"identity": (whole.index, b"trec-a-0-search"), "page": (whole.index, b"completed"),
+                  "footer": (whole.rindex, b"completed")}[where]  # fmt: skip
+    whole[find(what)] ^= 0x40
     path.write_bytes(bytes(whole))
-    with pytest.raises(InputError, match="damaged"):
-        compact(store, settle=0)
+    if where == "page":
+        with pytest.raises(InputError, match=f"compacted/trials/s/{path.name}: damaged"):
+            compact(store, settle=0)
+    else:  # what it covers is known to nobody: compacted again
+        compact(store, settle=3600)
     assert len(store.files.names("trials/s")) == 8
+    assert store.read("trials").num_rows == 8
 
 
 ELSEWHERE = {
@@ -311,19 +320,20 @@ def test_a_filesystem_without_exclusive_puts_is_not_compacted(server):
 
 
 COMPACT = """
-import sys
+import sys, time
 from distiller.results.compaction import compact
 from distiller.results.store import Store
 store = Store.open(sys.argv[1])
 print("ready", flush=True)
 while True:
     compact(store, settle=0)
+    time.sleep(0.05)
 """
 
 
 def test_killed_for_real_while_rows_arrive(tmp_path):
     store = Store.create(str(tmp_path / 'it\'s "a" store'))
-    names = [f"c{number:03d}" for number in range(60)]
+    names = [f"c{number:03d}" for number in range(24)]
     compactions = [
         subprocess.Popen([sys.executable, "-c", COMPACT, store.url], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -333,7 +343,7 @@ def test_killed_for_real_while_rows_arrive(tmp_path):
     for number, name in enumerate(names):
         fill(store, [name])
         assert store.read("trials").column("config_id").to_pylist() == names[: number + 1]
-        if number == 40:
+        if number == 16:
             os.kill(compactions[0].pid, signal.SIGKILL)
     compactions[1].kill()
     for process in compactions:

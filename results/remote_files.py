@@ -10,6 +10,8 @@ import pyarrow as pa
 from fsspec.asyn import AsyncFileSystem
 from fsspec.spec import AbstractFileSystem
 
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+
 
 @dataclass(frozen=True)
 class RemoteFiles:
@@ -66,14 +68,20 @@ class RemoteFiles:
         self.filesystem.invalidate_cache(full.rsplit("/", 1)[0])  # a cached listing would hide a new file
         return pa.PythonFile(self.filesystem.open(full, "rb"), mode="r")
 
+    def _make_folder(self, full: str) -> None:
+        protocol = self.filesystem.protocol
+        # Object stores have no folders, and where the bucket is missing, asking for one would make it.
+        if _OBJECT_STORES.isdisjoint([protocol] if isinstance(protocol, str) else protocol):
+            self.filesystem.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
+
     def put(self, path: str, data: bytes) -> None:
         full = f"{self.root}/{path}"
-        self.filesystem.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
+        self._make_folder(full)
         self.filesystem.pipe_file(full, data)
 
     def put_new(self, path: str, data: bytes) -> bool:
         full = f"{self.root}/{path}"
-        self.filesystem.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
+        self._make_folder(full)
         if self.exclusive:
             try:
                 self.filesystem.pipe_file(full, data, mode="create")

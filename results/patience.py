@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from distiller.results.files import Files
@@ -79,7 +80,7 @@ class PatientFiles:
                 break
             self.sleep(pause)
             waited, pause = waited + pause, 2 * pause
-            found |= zip(again, self.files.read_many(again), strict=True)
+            found |= zip(again, self._patiently("files", partial(self.files.read_many, again)), strict=True)
         return [found[path] for path in paths]
 
     def open(self, path: str) -> Any:

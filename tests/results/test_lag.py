@@ -25,7 +25,7 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(actions, st.lists(st.floats(0, LAG), min_size=1, max_size=8))
 def test_late_sight_loses_no_row_doubles_none_and_lets_no_zombie_win(taken, lags):
     with pytest.MonkeyPatch.context() as patch:

@@ -35,6 +35,7 @@ lint: $(READY_DEV)
 
 bench: $(READY)
 	$(PY) tests/bench/run.py
+	$(PY) tests/bench/store.py
 
 gpu-check: $(READY)
 	$(PY) tests/gpu_check.py

@@ -170,7 +170,7 @@ def _commit(
     counts[name], footers[name] = whole.num_rows, footer_checksum(pa.BufferReader(data))
     commit = Manifest(table, sweep, generation, now(), counts, footers)
     if files.put_new(commit.path, commit.to_json()):
-        return rows.num_rows
+        return int(rows.num_rows)
     _remove(files, path)
     return None
 

@@ -17,8 +17,8 @@ from distiller.results.store import Store
 from distiller.spaces.errors import InputError
 from tests.results.simulated import row, trial
 
-pytest.importorskip("s3fs", reason="S3 needs the extra s3")
-moto = pytest.importorskip("moto.server", reason="the S3 server of these tests is moto's (moto[s3,server])")
+pytest.importorskip("s3fs", reason="S3 needs the extra s3-test")
+moto = pytest.importorskip("moto.server", reason="the S3 server of these tests is in the extra s3-test")
 
 
 @pytest.fixture(scope="module")

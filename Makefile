@@ -35,6 +35,7 @@ lint: $(READY_DEV)
 
 bench: $(READY)
 	$(PY) tests/bench/run.py
+	$(PY) tests/bench/store.py
 
 chaos: $(READY_DEV)
 	$(PY) -m tests.chaos

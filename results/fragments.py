@@ -8,10 +8,13 @@ is, in the metadata. The checksum there covers everything before the footer.
 """
 
 import io
+import itertools
 import json
 import math
+import re
+import uuid
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -29,6 +32,7 @@ from distiller.results.schema import (
     SCHEMA_VERSION,
     TABLE_KEY,
     VERSION_KEY,
+    WRITE_KEY,
     Extra,
     check_extra,
     check_name,
@@ -61,8 +65,42 @@ def fragment_path(table: str, row: Mapping[str, Any]) -> str:
     return f"{folder}/{name}.parquet" if table == "trials" else f"{folder}/{name}.{row['attempt']}.parquet"
 
 
-def encode(table: str, rows: Sequence[Mapping[str, Any]], extra: Extra = None) -> bytes:
+_REPAIR = re.compile(r"~(\d+)(?=\.parquet$)")
+
+
+def repairs(path: str) -> Iterator[str]:
+    """Where a row goes whose fragment's own path, and each before, holds a torn file: `<name>~1.parquet`, …
+
+    Nothing is ever put in the place of what is there, which would take a lock: the first intact one counts.
+    """
+    stem = path.removesuffix(".parquet")
+    return (f"{stem}~{number}.parquet" for number in itertools.count(1))
+
+
+def own_path(path: str) -> str:
+    """The path that a fragment stands for: its own, or the one that it repairs."""
+    return _REPAIR.sub("", path)
+
+
+def firsts(fragments: Sequence["Fragment"]) -> list["Fragment"]:
+    """Of the fragments that stand for one path, the first."""
+    found: dict[str, Fragment] = {}
+    for fragment in sorted(fragments, key=_repair):
+        found.setdefault(own_path(fragment.path), fragment)
+    return list(found.values())
+
+
+def _repair(fragment: "Fragment") -> int:
+    number = _REPAIR.search(fragment.path)
+    return int(number.group(1)) if number else 0
+
+
+def encode(
+    table: str, rows: Sequence[Mapping[str, Any]], extra: Extra = None, write_id: str | None = None
+) -> bytes:
     """Rows as one fragment. Absent keys are null and so is NaN (in SQL it would be the greatest score).
+
+    No two writes are the same bytes: each has its own `write_id`.
 
     ValueError on a key that is no column, a missing identity, a naive timestamp or a wrong type.
     """
@@ -94,6 +132,7 @@ def encode(table: str, rows: Sequence[Mapping[str, Any]], extra: Extra = None) -
         body = sink.getvalue()
         checksum = f"{len(body)}:{zlib.crc32(body)}".encode()
         metadata = {**core.metadata, CHECKSUM_KEY: checksum, NULLS_KEY: json.dumps(nulls).encode()}
+        metadata[WRITE_KEY] = (write_id or uuid.uuid4().hex).encode()
         writer.add_key_value_metadata(metadata)
     return sink.getvalue()
 
@@ -105,11 +144,15 @@ def _value(name: str, value: Any) -> Any:
 
 
 class Fragment(NamedTuple):
-    """Rows of one fragment; `nulls` is the JSON of its unstored space columns and their types."""
+    """Rows of one fragment; `nulls` is the JSON of its unstored space columns and their types.
+
+    `write_id` tells the write that made it from any other; fragments of old have none.
+    """
 
     path: str
     rows: pa.Table
     nulls: bytes
+    write_id: str | None
 
 
 def decode(table: str, path: str, data: bytes, columns: Sequence[str] | None = None) -> Fragment:
@@ -131,9 +174,11 @@ def decode(table: str, path: str, data: bytes, columns: Sequence[str] | None = N
         raise BadFragmentError(f"rows of {count} trials where one is expected")
     if None in owners[0].values():
         raise BadFragmentError("a row without identity")
-    if (place := _place(table, owners[0])) != path:
+    if (place := _place(table, owners[0])) != own_path(path):
         raise BadFragmentError(f"its row belongs to {place}")
-    return Fragment(path, rows, metadata.get(NULLS_KEY, b"{}") if columns is None else b"{}")
+    nulls = metadata.get(NULLS_KEY, b"{}") if columns is None else b"{}"
+    write_id = metadata.get(WRITE_KEY)
+    return Fragment(path, rows, nulls, None if write_id is None else write_id.decode("ascii", "replace"))
 
 
 def _place(table: str, owner: Mapping[str, Any]) -> str:
@@ -175,22 +220,26 @@ class _Group(NamedTuple):
 
 
 def unify(
-    table: str, fragments: Sequence[Fragment], columns: Sequence[str] | None = None
+    table: str,
+    fragments: Sequence[Fragment],
+    columns: Sequence[str] | None = None,
+    kinds: Mapping[str, pa.DataType] | None = None,
 ) -> tuple[pa.Table, list[Quarantined]]:
     """One table under the union of the fragments' schemas, and the fragments whose columns clash with it.
 
-    int64 and float64 become float64; of two other types of one name, that of the earlier fragment (by
-    `ended_at` where it is known, else in the order given) stays. `columns` restricts the core columns.
+    int64 and float64 become float64; of two other types of one name, that of `kinds` (space columns known
+    already, which the table has too), else of the earlier fragment (by `ended_at` where it is known, else in
+    the order given) stays. `columns` restricts the core columns.
     """
     core = core_schema(table)
-    kinds: dict[str, pa.DataType] = {}
+    kinds = dict(kinds or {})
     groups: dict[Any, list[_Group]] = {}  # few: one per set of active columns
     bad: list[Quarantined] = []
-    for path, rows, nulls in sorted(fragments, key=_ended_at):
+    for path, rows, nulls, _ in sorted(fragments, key=_ended_at):
         alike = groups.setdefault((nulls, *rows.schema.names), [])
         group = next((one for one in alike if one.schema.equals(rows.schema)), None)
         if group is None:
-            group = _Group(rows.schema, _merge(table, kinds, core, rows.schema, nulls), [])
+            group = _Group(rows.schema, merge_kinds(table, kinds, rows.schema, nulls), [])
             alike.append(group)
         if group.clash is None:
             group.tables.append(rows)
@@ -213,10 +262,11 @@ def _ended_at(fragment: Fragment) -> tuple[bool, int]:
     return (False, known) if known else (True, 0)
 
 
-def _merge(
-    table: str, kinds: dict[str, pa.DataType], core: pa.Schema, schema: pa.Schema, nulls: bytes
+def merge_kinds(
+    table: str, kinds: dict[str, pa.DataType], schema: pa.Schema, nulls: bytes = b"{}"
 ) -> str | None:
     """Adds the schema's space columns to `kinds`; where one cannot be, adds none and says why."""
+    core = core_schema(table)
     if len(set(schema.names)) != len(schema.names):
         return "a column twice"
     try:

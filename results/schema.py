@@ -17,6 +17,7 @@ from distiller.spaces.errors import InputError
 SCHEMA_VERSION = 1
 TABLE_KEY, VERSION_KEY = b"distiller.table", b"distiller.schema_version"
 CHECKSUM_KEY, NULLS_KEY = b"distiller.crc32", b"distiller.null_columns"
+WRITE_KEY = b"distiller.write_id"
 
 ROLES = ("search", "baseline", "finalist", "ablation")
 ORIGINS = ("prior", "model", "warm")

@@ -1,12 +1,14 @@
 """SQL over the results: one read statement, on the four tables and nothing else."""
 
 import re
+from collections.abc import Mapping
 
 import duckdb
 import pyarrow as pa
 
+from distiller.results.reading import PAUSES, Snapshot
 from distiller.results.schema import TABLES
-from distiller.results.store import Store
+from distiller.results.store import Store, warn_of
 from distiller.spaces.errors import InputError
 
 _LOCKDOWN = (
@@ -22,6 +24,15 @@ _LOCKDOWN = (
 _EXPLAIN = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*explain\s+(?:analyze\s+)?(?:\([^)]*\)\s*)?(.*)", re.IGNORECASE | re.DOTALL
 )
+_USERS = (
+    duckdb.ParserException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConversionException,
+    duckdb.PermissionException,
+)
+"""For these only the statement can be to blame."""
+
 _REMEDY = "write one SELECT, WITH, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN over the tables " + ", ".join(TABLES)
 
 
@@ -33,17 +44,32 @@ def query(store: Store, sql: str, sweep: str | None = None) -> pa.Table:
     """
     with duckdb.connect(":memory:") as connection:
         _check(connection, sql)
-        # A table that the statement cannot mean is not read; one that is not there fails, never reads empty.
-        named = [name for name in TABLES if re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
-        for name in named or TABLES:
-            connection.register(name, store.read(name, sweep))
+    # A table that the statement cannot mean is not read; one that is not there fails, never reads empty.
+    named = [name for name in TABLES if re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
+    for _ in PAUSES:
+        scans = {name: store.scan(name, sweep) for name in named or TABLES}
         try:
-            for setting in _LOCKDOWN:
-                connection.execute(setting)
-            result = connection.sql(sql)
-            return result.to_arrow_table()
-        except (duckdb.Error, RuntimeError) as error:
+            return _run(sql, scans)
+        except _USERS as error:
             raise InputError(_one_line(error)) from error
+        except (duckdb.Error, RuntimeError, OSError) as error:
+            if any(scan.moved(store.files) for scan in scans.values()):
+                continue  # read half, a compaction took the rest away
+            sound = {name: scan.without_damaged() for name, scan in scans.items()}
+            if not any(broken for _, broken in sound.values()):
+                raise InputError(_one_line(error)) from error
+            warn_of([item for _, broken in sound.values() for item in broken])
+            return _run(sql, {name: scan for name, (scan, _) in sound.items()})
+    raise InputError(f"--store {store.url}: compactions commit all the time; let one finish")
+
+
+def _run(sql: str, scans: Mapping[str, Snapshot]) -> pa.Table:
+    with duckdb.connect(":memory:") as connection:
+        for name, scan in scans.items():
+            connection.register(name, scan.dataset() if scan.compacted else scan.raw)
+        for setting in _LOCKDOWN:
+            connection.execute(setting)
+        return connection.sql(sql).to_arrow_table()
 
 
 def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

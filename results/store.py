@@ -1,6 +1,7 @@
 """The results store: every worker writes its own rows, every reader trusts only whole ones.
 
-Layout: `<table>/<sweep>/<fragment>.parquet`, `sweeps/<sweep>/<frozen file>` and the marker `store.json`.
+Layout: `<table>/<sweep>/<fragment>.parquet`, `sweeps/<sweep>/<frozen file>`, the marker `store.json`, and
+below `compacted/` what `distiller compact` gathered (see `manifest`). No lock is taken anywhere.
 """
 
 import difflib
@@ -8,33 +9,34 @@ import json
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from distiller.results.files import Files, LocalFiles, open_files
+from distiller.results.files import Files, open_files
 from distiller.results.fragments import (
     BadFragmentError,
-    Fragment,
     Quarantined,
     decode,
     encode,
     fragment_path,
-    unify,
+    repairs,
 )
+from distiller.results.local_files import LocalFiles
+from distiller.results.manifest import ROOT, compacted_write
+from distiller.results.patience import PatientFiles
+from distiller.results.reading import Snapshot, settled, snapshot
 from distiller.results.schema import STATUSES, TABLES, Extra, Identity, check_name, check_table
 from distiller.spaces.errors import InputError
 
 FORMAT = 1
 _MARKER = "store.json"
 _KIND = "distiller results"
-_CHUNK, _THREADS = 64, 4
 _log = logging.getLogger("distiller.results")
 
 Row = Mapping[str, Any]
-_SORT = {
+SORT = {
     "attempts": ("sweep", "trial_id", "attempt"),
     "trials": ("sweep", "trial_id"),
     "epochs": ("sweep", "trial_id", "attempt", "step"),
@@ -60,7 +62,7 @@ class Store:
         marker = json.dumps({"kind": _KIND, "format": FORMAT}) + "\n"
         probe = f".probe-{uuid.uuid4().hex}"
         try:
-            store.files.put_new(_MARKER, marker.encode(), lambda _: True)
+            store.files.put_new(_MARKER, marker.encode())
             store.files.put(probe, b"")
             store.files.remove(probe)
         except Exception as error:  # a remote filesystem raises whatever its client library does
@@ -79,6 +81,10 @@ class Store:
         store = cls(open_files(url))
         store._check_marker()
         return store
+
+    def patient(self) -> "Store":
+        """The same store for those who write: what fails for a while is waited for (see `PatientFiles`)."""
+        return self if isinstance(self.files, PatientFiles) else Store(PatientFiles(self.files))
 
     def _check_marker(self) -> None:
         try:
@@ -130,17 +136,24 @@ class Store:
         self.files.put(fragment_path("datasets", row), encode("datasets", [row], extra_schema))
 
     def _put_new(self, table: str, row: Row, extra: Extra) -> bool:
-        path = fragment_path(table, row)
-
-        def intact(data: bytes) -> bool:
-            try:
-                decode(table, path, data)
-            except BadFragmentError as error:
-                _log.warning("%s: replaced: %s", path, error)
+        path = own = fragment_path(table, row)
+        write_id, later = uuid.uuid4().hex, repairs(own)
+        data = encode(table, [row], extra, write_id)
+        while not self.files.put_new(path, data):
+            held = self.files.read(path)
+            if held is None:  # taken by what cannot be seen yet, or was compacted meanwhile
                 return False
-            return True
-
-        return self.files.put_new(path, encode(table, [row], extra), intact)
+            try:
+                decode(table, path, held)
+            except BadFragmentError as error:
+                _log.warning("%s: written again beside it: %s", path, error)
+                path = next(later)
+            else:
+                return False
+        # A fragment that was compacted is gone, and its path free again for a zombie.
+        name = own.rsplit("/", 1)[-1]
+        compacted = settled(lambda _: compacted_write(self.files, table, row["sweep"], name))
+        return compacted in (None, write_id)
 
     def write_text(self, sweep: str, filename: str, text: str) -> None:
         """Writes `sweeps/<sweep>/<filename>`, whole or not at all."""
@@ -154,7 +167,8 @@ class Store:
 
     def sweeps(self) -> list[str]:
         """Names of all sweeps that have written anything, sorted."""
-        return sorted({name for folder in ("sweeps", *TABLES) for name in self.files.folders(folder)})
+        places = ("sweeps", *TABLES, *(f"{ROOT}/{table}" for table in TABLES))
+        return sorted({name for place in places for name in self.files.folders(place)})
 
     def check_sweep(self, sweep: str) -> str:
         """The name itself; InputError with the nearest right one where the store has no such sweep."""
@@ -168,10 +182,7 @@ class Store:
     def read(self, table: str, sweep: str | None = None) -> pa.Table:
         """All rows of a table, of one sweep or of all; what had to be skipped goes to the log as warnings."""
         rows, bad = self.read_with_report(table, sweep)
-        for item in bad[:5]:
-            _log.warning("skipped %s: %s", item.path, item.reason)
-        if len(bad) > 5:
-            _log.warning("skipped %d fragments more", len(bad) - 5)
+        warn_of(bad)
         return rows
 
     def read_with_report(
@@ -185,59 +196,61 @@ class Store:
         check_table(table)
         if sweep is not None:
             self.check_sweep(sweep)
-        rows, bad = self._load(table, sweep)
-        if table == "epochs" and committed and rows.num_rows:
-            trials = self._load("trials", sweep, columns=())[0]
-            terminal = set(_keys(trials))
-            rows = rows.filter(pa.array([key in terminal for key in _keys(rows)], pa.bool_()))
-        return rows.sort_by([(name, "ascending") for name in _SORT[table]]), bad
+
+        def whole(last: bool) -> tuple[pa.Table, list[Quarantined]]:
+            return self._snapshot(table, sweep, last, committed=committed).to_table()
+
+        rows, bad = settled(whole)
+        return rows.sort_by([(name, "ascending") for name in SORT[table]]), bad
+
+    def scan(self, table: str, sweep: str | None = None) -> Snapshot:
+        """As `read`, for whoever wants but some columns and rows: what is compacted is not read yet."""
+        check_table(table)
+        if sweep is not None:
+            self.check_sweep(sweep)
+        found = settled(lambda last: self._snapshot(table, sweep, last))
+        warn_of(found.bad)
+        return found._replace(raw=found.raw.sort_by([(name, "ascending") for name in SORT[table]]))
+
+    def _snapshot(
+        self,
+        table: str,
+        sweep: str | None,
+        last: bool,
+        columns: Sequence[str] | None = None,
+        committed: bool = True,
+    ) -> Snapshot:
+        found = snapshot(self.files, table, sweep, columns, last)
+        if table == "epochs" and committed and found.raw.num_rows:  # only those that count are compacted
+            trials = self._snapshot("trials", sweep, last, ())
+            terminal = trials.attempts(found.raw.column("trial_id").unique())
+            counts = pa.array([key in terminal for key in _keys(found.raw)], pa.bool_())
+            found = found._replace(raw=found.raw.filter(counts))
+        return found
 
     def finished(self, sweep: str) -> dict[Identity, str]:
         """Status of every trial of the sweep that has its terminal row."""
-        rows = self._load("trials", check_name("sweep", sweep), columns=("status",))[0]
+        check_name("sweep", sweep)
+        rows = settled(lambda last: self._snapshot("trials", sweep, last, ("status",)).to_table())[0]
         return {_identity(row): row["status"] for row in rows.to_pylist()}
 
     def unfinished_attempts(self, sweep: str) -> list[dict[str, Any]]:
         """The latest attempt of every trial of the sweep that has no terminal row, sorted by trial."""
         done = self.finished(sweep)
         latest: dict[Identity, dict[str, Any]] = {}
-        for row in self._load("attempts", sweep)[0].sort_by("attempt").to_pylist():
+        rows = settled(lambda last: self._snapshot("attempts", sweep, last).to_table())[0]
+        for row in rows.sort_by("attempt").to_pylist():
             if (identity := _identity(row)) not in done:
                 latest[identity] = row
         return [latest[identity] for identity in sorted(latest)]
 
-    def _load(
-        self, table: str, sweep: str | None, columns: Sequence[str] | None = None
-    ) -> tuple[pa.Table, list[Quarantined]]:
-        sweeps = [sweep] if sweep is not None else self.files.folders(table)
-        paths = [
-            f"{table}/{one}/{name}"
-            for one in sweeps
-            for name in self.files.names(f"{table}/{one}")
-            if name.endswith(".parquet")
-        ]
 
-        def parse(chunk: list[str]) -> list[Fragment | Quarantined]:
-            found = zip(chunk, self.files.read_many(chunk), strict=True)
-            return [_parse(table, path, data, columns) for path, data in found]
-
-        chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-        with ThreadPoolExecutor(_THREADS) as pool:
-            parsed = [got for part in pool.map(parse, chunks) for got in part]
-        rows, clashes = unify(table, [got for got in parsed if isinstance(got, Fragment)], columns)
-        bad = [got for got in parsed if isinstance(got, Quarantined)]
-        return rows, sorted(bad + clashes)
-
-
-def _parse(
-    table: str, path: str, data: bytes | Exception, columns: Sequence[str] | None
-) -> Fragment | Quarantined:
-    if isinstance(data, Exception):
-        return Quarantined(path, f"not readable ({_line(data)})")
-    try:
-        return decode(table, path, data, columns)
-    except BadFragmentError as error:
-        return Quarantined(path, str(error))
+def warn_of(bad: Sequence[Quarantined]) -> None:
+    """Say what was skipped."""
+    for item in bad[:5]:
+        _log.warning("skipped %s: %s", item.path, item.reason)
+    if len(bad) > 5:
+        _log.warning("skipped %d fragments more", len(bad) - 5)
 
 
 def _identity(row: Row) -> Identity:

@@ -237,6 +237,33 @@ def report(
 
 
 @app.command()
+def compact(
+    store: StoreOption = STORE,
+    sweep: Annotated[str | None, typer.Option("--sweep", help="Only this sweep.")] = None,
+    settle: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Seconds after which every machine sees a new file; 0 on a local disk or S3."
+        ),
+    ] = 120.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Gather the many small files of a store in few large ones, also while sweeps run."""
+    from dataclasses import asdict
+
+    from distiller.results.compaction import compact as run_compact
+    from distiller.results.store import Store
+
+    with errors.status("compacting"):
+        done = run_compact(Store.open(store), sweep, settle)
+    if as_json:
+        _print_json([asdict(one) for one in done])
+        return
+    for one in done:
+        console.print(one.said, soft_wrap=True, highlight=False)
+
+
+@app.command()
 def space(
     sweep: Annotated[
         str | None, typer.Argument(help="A sweep's file, whose own parts are listed too.")

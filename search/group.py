@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
 
+from distiller.results.patience import StorageError
 from distiller.results.store import Store
 from distiller.search.assignment import Assignment, Launch, Outcome, Task, outcomes_to_json
 from distiller.search.notes import Notes
@@ -90,6 +91,8 @@ class Group:
         with self.notes.taken(), TimeLimit(minutes, self.started_at, self._too_slow):
             try:
                 return self._step()
+            except StorageError:  # what is wrong is not the trial
+                raise
             except Exception as error:
                 self._failed(one_line(error), traceback.format_exc())
                 return None

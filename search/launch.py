@@ -94,6 +94,7 @@ def launch_sweep(
     console.print(f"store: {store.url}", soft_wrap=True, highlight=False)
     check_same(store, sweep, base)
     placed = sweep.model_copy(update={"cache": cache_from(sweep.cache, base)})
+    store = store.patient()
     launch = Launch(placed, str(base), store.url, provenance())
     if trainer is not None:
         launch = replace(launch, trainer=trainer)

@@ -120,7 +120,7 @@ def record_dataset(launch: Launch, prepared: Prepared) -> None:
     Raises:
         InputError: the dataset's rows changed since the sweep's first trial.
     """
-    store, sweep = Store.open(launch.store), launch.sweep.name
+    store, sweep = Store.open(launch.store).patient(), launch.sweep.name
     before = {row["dataset"]: row["fingerprint"] for row in store.read("datasets", sweep).to_pylist()}
     begun = any(row["dataset"] == prepared.dataset for row in store.read("attempts", sweep).to_pylist())
     row = prepared.row

@@ -12,6 +12,7 @@ from ray.exceptions import RayTaskError
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from distiller.results.patience import StorageError
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task, outcomes_from_json
@@ -180,6 +181,9 @@ class AssignmentSearcher(Searcher):
         """A worker died, or could not start, once too often: what it was at failed; the driver says so."""
         said, trace, at_once = "the worker process died (killed, or out of memory)", None, assignment.together
         if isinstance(error, RayTaskError):
+            if isinstance(error.cause, StorageError):  # no trial's fault: the launch ends
+                self.problem = error.cause
+                return []
             said, trace, at_once = one_line(error.cause), error.traceback_str, True
         ended = ended_outcomes(self.store, self.launch, assignment, assignment.tasks)
         left = [task for task in assignment.tasks if task.config.config_id not in ended]

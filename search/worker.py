@@ -34,7 +34,7 @@ class TrialRunner:
     def __init__(self, launch: Launch):
         self.launch = launch
         self.trainer = make_trainer(launch)
-        self.store = Store.open(launch.store)
+        self.store = Store.open(launch.store).patient()
 
     def take(self, new_config: dict[str, Any]) -> None:
         """Turn to what the driver asks for: a key and its text."""

@@ -3,6 +3,7 @@
 import errno
 import inspect
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ Intact = Callable[[bytes], bool]
 class Files(Protocol):
     """Paths are relative, joined by '/'. Names that begin with '.' are never listed.
 
+    `remove_folder` takes all with it, what is never listed too; a folder that is not there is no error.
     `put` and `put_new` are atomic for every reader. `put_new` returns False and changes nothing where a
     file that `intact` trusts already has that path: of several writers, one wins.
     """
@@ -34,6 +36,7 @@ class Files(Protocol):
     def put(self, path: str, data: bytes) -> None: ...
     def put_new(self, path: str, data: bytes, intact: Intact) -> bool: ...
     def remove(self, path: str) -> None: ...
+    def remove_folder(self, path: str) -> None: ...
 
 
 def open_files(url: str) -> Files:
@@ -136,6 +139,12 @@ class LocalFiles:
     def remove(self, path: str) -> None:
         os.unlink(os.path.join(self.url, path))
 
+    def remove_folder(self, path: str) -> None:
+        try:
+            shutil.rmtree(os.path.join(self.url, path))
+        except FileNotFoundError:  # no such folder, or another process removes it too
+            return
+
 
 def _fsync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
@@ -211,3 +220,9 @@ class RemoteFiles:
 
     def remove(self, path: str) -> None:
         self.filesystem.rm_file(f"{self.root}/{path}")
+
+    def remove_folder(self, path: str) -> None:
+        try:
+            self.filesystem.rm(f"{self.root}/{path}", recursive=True)
+        except FileNotFoundError:
+            return

@@ -1,14 +1,16 @@
 """The results store: every worker writes its own rows, every reader trusts only whole ones.
 
-Layout: `<table>/<sweep>/<fragment>.parquet`, `sweeps/<sweep>/<frozen file>` and the marker `store.json`.
+Layout: `<table>/<sweep>/<fragment>.parquet`, `sweeps/<sweep>/<frozen file>`, the marker `store.json`, and
+while trials run `checkpoints/<sweep>/<cohort>.safetensors`, which no reader of results lists.
 """
 
 import difflib
 import json
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +154,38 @@ class Store:
         raw = self.files.read(f"sweeps/{check_name('sweep', sweep)}/{check_name('file', filename)}")
         return None if raw is None else raw.decode()
 
+    def write_checkpoint(self, sweep: str, cohort: str, data: bytes) -> None:
+        """Writes or replaces the student checkpoint of a cohort (or of one trial)."""
+        self.files.put(_checkpoint_path(sweep, cohort), data)
+
+    def read_checkpoint(self, sweep: str, cohort: str) -> bytes | None:
+        """The last student checkpoint of a cohort; None where there is none."""
+        return self.files.read(_checkpoint_path(sweep, cohort))
+
+    def remove_checkpoint(self, sweep: str, cohort: str) -> None:
+        """Removes it, once its trials have their terminal rows; `_removing` says what goes wrong."""
+        path = _checkpoint_path(sweep, cohort)
+        with self._removing(path):
+            self.files.remove(path)
+
+    def remove_checkpoints(self, sweep: str) -> None:
+        """Removes all of a sweep that is over, and what killed writers left half-written beside them."""
+        path = f"checkpoints/{check_name('sweep', sweep)}"
+        with self._removing(path):
+            self.files.remove_folder(path)
+
+    @contextmanager
+    def _removing(self, path: str) -> Iterator[None]:
+        """What is gone already is fine; what will not go is said and left: no result depends on it."""
+        try:
+            yield
+        except FileNotFoundError:
+            return
+        except Exception as error:  # a remote filesystem raises whatever its client library does
+            if isinstance(self.files, LocalFiles) and not isinstance(error, OSError):
+                raise
+            _log.warning("%s: not removed (%s)", path, _line(error))
+
     def sweeps(self) -> list[str]:
         """Names of all sweeps that have written anything, sorted."""
         return sorted({name for folder in ("sweeps", *TABLES) for name in self.files.folders(folder)})
@@ -227,6 +261,10 @@ class Store:
         rows, clashes = unify(table, [got for got in parsed if isinstance(got, Fragment)], columns)
         bad = [got for got in parsed if isinstance(got, Quarantined)]
         return rows, sorted(bad + clashes)
+
+
+def _checkpoint_path(sweep: str, cohort: str) -> str:
+    return f"checkpoints/{check_name('sweep', sweep)}/{check_name('cohort', cohort)}.safetensors"
 
 
 def _parse(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from distiller.results.schema import trial_id
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.sweep import SweepConfig
 
@@ -74,6 +76,12 @@ class Assignment:
     test: bool = False
     rungs: tuple[int, ...] = ()
     no_teacher: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits: its trials, in their order."""
+        trials = [trial_id(self.dataset, t.config.config_id, self.seed, self.role) for t in self.tasks]
+        return hashlib.sha256("\n".join(trials).encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
         """The assignment as text; equal assignments give equal texts."""

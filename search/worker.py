@@ -32,6 +32,7 @@ from distiller.search.assignment import (
 )
 from distiller.search.materials import Notes, material_for, worker_device
 from distiller.search.prepare import answer, measure_latencies
+from distiller.search.resumption import Resumption
 from distiller.search.rows import attempt_row, epoch_rows, now, result_columns, space_columns, trial_row
 from distiller.spaces.errors import InputError
 
@@ -64,9 +65,11 @@ class TrialRunner:
 
     def _record_attempt(self, task: Task) -> int:
         node = ray.get_runtime_context().get_node_id()
-        attempt = 1
-        while not self.store.write_attempt(attempt_row(self.launch, self.assignment, task, attempt, node)):
-            attempt += 1
+        attempt, found = 1, None
+        while not self.store.write_attempt(
+            attempt_row(self.launch, self.assignment, task, attempt, node, found)
+        ):
+            attempt, found = attempt + 1, self.resumption.found_step
         return attempt
 
     def step(self) -> dict[str, Any]:
@@ -79,7 +82,9 @@ class TrialRunner:
         if not self.attempts:
             # Not in `setup`: where Ray has found a faster worker meanwhile, a slow one is set up and dropped.
             self.started_at = now()
-            self.attempts = [self._record_attempt(task) for task in self.assignment.tasks]
+            self.resumption = Resumption(self.launch, self.assignment, self.store)
+            with self.notes.taken():
+                self.attempts = [self._record_attempt(task) for task in self.assignment.tasks]
         with self.notes.taken():
             try:
                 return self._step()
@@ -102,6 +107,7 @@ class TrialRunner:
         alone = self.launch.sweep.search.cohort == 1
         reports: list[Progress] = []
         while not self.work.finished:
+            self.resumption.keep(self.work)  # not sooner: whether the trial goes on from a rung is known now
             reports = self.work.advance()
             if reports[0].step in self.assignment.rungs and not self.work.finished:
                 if alone:
@@ -116,10 +122,10 @@ class TrialRunner:
         material = material_for(self.launch, self.assignment.dataset, tasks[0].config.teacher_name)
         members = tuple(Member(task.config, self.assignment.seed) for task in tasks)
         budget = self.launch.sweep.budget
-        return Distillation(
-            Cohort(members, budget.steps, self.assignment.seed, budget.evaluations, self.assignment.rungs),
-            material,
+        cohort = Cohort(
+            members, budget.steps, self.assignment.seed, budget.evaluations, self.assignment.rungs
         )
+        return self.resumption.begin(cohort, material, retried=max(self.attempts) > 1)
 
     def _survivors(self, reports: list[Progress]) -> list[int]:
         """Successive halving inside a cohort: the best 1 / reduction of its members go on.
@@ -142,6 +148,7 @@ class TrialRunner:
             "outcomes": outcomes_to_json([self._outcome(0, "stopped")]),
             "if_stopped": json.dumps({"row": row, "epochs": epochs}, default=str),
             "done": False,
+            **self.resumption.report(),
         }
 
     def _finish(self) -> dict[str, Any]:
@@ -153,7 +160,8 @@ class TrialRunner:
             self._commit(number, row, epochs)
             outcomes.append(self._outcome(number, status))
         self.work = None
-        return {"outcomes": outcomes_to_json(outcomes), "done": True}
+        self.resumption.remove()
+        return {"outcomes": outcomes_to_json(outcomes), "done": True, **self.resumption.report()}
 
     def _failed(self, error: Exception, trace: str) -> dict[str, Any]:
         """The whole assignment failed: out of memory, a bug, a teacher that will not load."""
@@ -165,6 +173,7 @@ class TrialRunner:
             curve = tuple((e["step"], e["score"]) for e in epochs if e["score"] is not None)
             outcomes.append(Outcome(task.config, task.origin, "failed", curve, row["steps"], said))
         self.work = None
+        self.resumption.remove()
         if worker_device().type == "cuda":
             torch.cuda.empty_cache()
         return {"outcomes": outcomes_to_json(outcomes), "done": True}
@@ -184,6 +193,7 @@ class TrialRunner:
         """The terminal row of a trial as things stand, and its epochs."""
         task, attempt = self.assignment.tasks[number], self.attempts[number]
         row = trial_row(self.launch, self.assignment, task, attempt, self.started_at, status)
+        row |= self.resumption.columns(row["wall_seconds"])
         if self.work is None:
             return row, []
         result, material = self.work.results[number], self.work.material

@@ -150,6 +150,9 @@ class Resources(_Strict):
     gpus: float = Field(default=0, ge=0)
     max_concurrent: int | None = Field(default=None, ge=1)
     """Trials at a time; by default as many as the resources carry."""
+    checkpoint_seconds: float = Field(default=10.0, ge=0)
+    """What a running trial may lose with its worker: at most so much work, or one evaluation's where that is
+    longer. Shorter trials write no checkpoint. More where students are hundreds of megabytes."""
 
 
 class CacheConfig(_Strict):

@@ -113,13 +113,14 @@ def test_a_student_alone_over_several_passes(material: Material) -> None:
             beta1=0.8, layer_decay=0.7, label_smoothing=0.1, schedule="cosine", **DROPOUT
         ),
     )
-    assert_resumes([Member(config, 1)], material, steps=30, evaluations=5)
+    assert_resumes([Member(config, 1)], material, steps=26, evaluations=3)
 
 
 def test_a_cohort_of_everything_whose_members_are_dropped(material: Material) -> None:
-    members = [Member(with_dropout(config), i % 3) for i, config in enumerate(CONFIGS)]
-    work = assert_resumes(members, material, keeps={2: [0, 1, 3, 4, 5, 8, 9, 12], 4: [3, 5, 9], 6: [5]})
-    assert work.run.names == [5]
+    chosen = [CONFIGS[i] for i in (0, 1, 2, 3, 5, 6, 8, 9, 13)]
+    members = [Member(with_dropout(config), i % 3) for i, config in enumerate(chosen)]
+    work = assert_resumes(members, material, 6, 3, keeps={2: [1, 3, 4, 7], 4: [4]})
+    assert work.run.names == [4]
     assert work.run.students.stacked
 
 
@@ -130,16 +131,16 @@ def test_a_cohort_with_every_objective(material: Material) -> None:
 
 @pytest.mark.parametrize("alone", [True, False])
 def test_stages(material: Material, alone: bool) -> None:
-    """The teacher is left at step 6 of 12, of which 4, 6 and 8 are interruptions."""
+    """The teacher is left at step 4 of 8, of which 2, 4 and 6 are interruptions."""
     first = [
         Member(handed_over(0.5, augmentation=MIXUP, optimization=DROPOUT), 0),
         Member(handed_over(0.5, augmentation={"method": "random", "redraw": 1}, optimization=DROPOUT), 1),
         Member(handed_over(0.5, optimization=DROPOUT), 2),
     ]
-    assert_resumes(first[:1] if alone else first, material, 12, 6, {} if alone else {4: [1, 2], 8: [2]})
+    assert_resumes(first[:1] if alone else first, material, keeps={} if alone else {2: [1, 2], 6: [2]})
     # One whose prediction, and with it its optimizer, starts at step 3, beside one that has it all along.
-    late = config_of(intermediate=term("mse", schedule={"kind": "first_stage", "share": 0.25}))
-    assert_resumes([Member(late, 0), *([] if alone else [Member(CONFIGS[0], 1)])], material, 12, 6)
+    late = config_of(intermediate=term("mse", schedule={"kind": "first_stage", "share": 0.5}))
+    assert_resumes([Member(late, 0), *([] if alone else [Member(CONFIGS[0], 1)])], material, 6, 3)
 
 
 def test_a_member_that_diverged_stays_dropped(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +152,7 @@ def test_a_member_that_diverged_stays_dropped(material: Material, monkeypatch: p
             work.run.students.parameters["model.classifier.weight"][1] = math.nan
 
     monkeypatch.setattr(Distillation, "__init__", poisoned)
-    work = assert_resumes([Member(with_dropout(CONFIGS[i]), i) for i in (0, 1, 5)], material)
+    work = assert_resumes([Member(with_dropout(CONFIGS[i]), i) for i in (0, 1, 5)], material, 4, 2)
     assert "diverged" in str(work.results[1].error)
     assert math.isnan(work.results[1].last.score)
     assert [r.completed for r in work.results] == [True, False, True]
@@ -166,7 +167,7 @@ def test_students_that_do_not_go_through_vmap(
     monkeypatch.setattr(stack, "vmap", refuse)
     with caplog.at_level(logging.ERROR):
         members = [Member(with_dropout(CONFIGS[i]), i) for i in (3, 0, 4)]
-        work = assert_resumes(members, material, keeps={4: [0, 2]})
+        work = assert_resumes(members, material, 4, 2, keeps={2: [0, 2]})
     assert not work.run.students.fused
 
 
@@ -179,7 +180,7 @@ def test_float32_and_a_regression(regression: Material) -> None:
 def taken(material: Material) -> tuple[Cohort, State]:
     cohort = Cohort((Member(CONFIGS[0], 0),), 4, 3, 2)
     work = Distillation(cohort, material)
-    with pytest.raises(ValueError, match="just begun"):
+    with pytest.raises(StateError, match="just begun"):
         Distillation.restored(cohort, material, work.state())
     work.advance()
     return cohort, work.state()
@@ -207,7 +208,7 @@ def test_a_state_of_another_training_is_refused(material: Material, taken: tuple
     cohort, state = taken
     others = [
         replace(cohort, members=(Member(CONFIGS[1], 0), Member(CONFIGS[0], 0))),
-        replace(cohort, members=(Member(config_of(intermediate=term("cosine")), 0),)),
+        replace(cohort, members=(Member(config_of(intermediate=term("cosine", mapping=EMD)), 0),)),
         replace(cohort, members=(Member(config_of(student={"initialization": "random", "width": 32}), 0),)),
     ]
     for other in others:
@@ -244,7 +245,7 @@ def test_bytes_say_all_and_whose_they_are() -> None:
     assert code_version() == code_version()
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.integers(0, len(BYTES) - 1), st.integers(1, 255), st.booleans())
 def test_torn_bytes_are_told(place: int, change: int, cut: bool) -> None:
     data = BYTES[:place] if cut else BYTES[:place] + bytes([BYTES[place] ^ change]) + BYTES[place + 1 :]

@@ -157,8 +157,8 @@ class SoloAdamW:
     def step(self, rates: Sequence[float]) -> None:
         """One update at the one learning rate."""
         if not self.flats:
-            gradients = {n: p.tensor.grad for n, p in enumerate(self.parameters)}
-            reached = {n: gradient for n, gradient in gradients.items() if gradient is not None}
+            found = ((n, p.tensor.grad) for n, p in enumerate(self.parameters))
+            reached = {n: gradient for n, gradient in found if gradient is not None}
             self.lay_out(reached, [n for n, gradient in reached.items() if gradient.is_sparse])
         gradients = [gradient for flat in self.flats for gradient in flat.gather()]
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)

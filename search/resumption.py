@@ -110,10 +110,12 @@ class Resumption:
         state = work.state()
         state.rest["teachers"] = self.fingerprints
         state.rest["wall_seconds"] = self.earlier_seconds + now - self.began
-        data = encode(state, self._digest)
         self.writer = self.writer or ThreadPoolExecutor(1, "checkpoint")
-        self.writing = self.writer.submit(self.store.write_checkpoint, self.sweep, self.key, data)
+        self.writing = self.writer.submit(self._write, state, self._digest)
         self.kept_at, self.kept_step = now, work.run.step
+
+    def _write(self, state: State, digest: str) -> None:
+        self.store.write_checkpoint(self.sweep, self.key, encode(state, digest))
 
     def settle(self) -> None:
         """Wait for what is being written; where it could not be, the trial goes on and its row says so."""

@@ -72,7 +72,8 @@ def _checksum(tensors: dict[str, Tensor], rest: str) -> str:
     found = zlib.crc32(rest.encode())
     for name, tensor in sorted(tensors.items()):
         found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode(), found)
-        found = zlib.crc32(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()), found)
+        raw: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+        found = zlib.crc32(raw, found)
     return str(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import operator
 import time
@@ -363,6 +364,14 @@ class CohortRun:
         used = sorted(set(read))
         self.streams = [self.streams[s] for s in used]
         self.member_stream = [used.index(s) for s in read]
+
+    def seek(self, step: int) -> None:
+        """Go on from `step` as far as stages and batches are concerned; learned tensors stay as they are."""
+        self.step, drawn = step, step
+        if step > self.teacher_steps > 0:
+            self._begin_stage()
+            drawn -= self.teacher_steps
+        next(itertools.islice(self.batches, drawn, drawn), None)
 
     def student(self, name: int) -> PreTrainedModel:
         """A member's student with its whole vocabulary; in a regression it predicts standardised scores."""

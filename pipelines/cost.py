@@ -113,6 +113,10 @@ class PeakMemory:
         peak = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else self._held()
         self.peak = max(self.peak, peak)
 
+    def take(self, extra_bytes: int) -> None:
+        """Take in what was seen in an earlier process."""
+        self.peak = max(self.peak, self.before + extra_bytes)
+
     @property
     def extra_bytes(self) -> int:
         """The highest amount seen beyond the start."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import cast
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from distiller.pipelines.cohort import CohortRun, Member, Progress, adaptations
+from distiller.pipelines.cohort_state import put_run_state, run_state
 from distiller.pipelines.cost import PeakMemory, StudentCost, flops_per_example, latency_ms, parameter_count
 from distiller.pipelines.material import Material
+from distiller.pipelines.state import State, StateError
 from distiller.pipelines.student import architecture
 
 
@@ -83,10 +86,10 @@ OnRung = Callable[[int, Sequence[Progress]], Sequence[int]]
 class Distillation:
     """A cohort that is taken from evaluation to evaluation; `distill` runs it to the end."""
 
-    def __init__(self, cohort: Cohort, material: Material):
+    def __init__(self, cohort: Cohort, material: Material, dtype: torch.dtype = torch.float32):
         self.cohort, self.material = cohort, material
         self.memory = PeakMemory(material.device)
-        self.run = CohortRun(cohort.members, material, cohort.steps, cohort.order_seed)
+        self.run = CohortRun(cohort.members, material, cohort.steps, cohort.order_seed, dtype)
         self.results = [StudentResult(m, adaptations=adaptations(m.config, material)) for m in cohort.members]
         self.ahead = cohort.stops()
         self.memory.sample()
@@ -95,6 +98,45 @@ class Distillation:
     def finished(self) -> bool:
         """Whether nothing is left to do."""
         return not self.ahead
+
+    def state(self) -> State:
+        """All that `restored` needs to go on from here: an evaluation, and `keep` where that followed.
+
+        Raises:
+            ValueError: nothing is left to do.
+        """
+        if self.finished:
+            raise ValueError("a distillation that is finished has nothing to go on with")
+        tensors, run = run_state(self.run)
+        results = [
+            {"curve": [asdict(p) for p in r.curve], "completed": r.completed, "error": r.error}
+            for r in self.results
+        ]
+        extra = self.memory.extra_bytes
+        return State(tensors, {"run": run, "results": results, "peak_memory_bytes": extra})
+
+    @classmethod
+    def restored(
+        cls, cohort: Cohort, material: Material, state: State, dtype: torch.dtype = torch.float32
+    ) -> Distillation:
+        """The distillation that `state` was taken of, in any process: it goes on as if it had never stopped.
+
+        Costs what is ahead, plus the drawing of the batches behind; its peak of memory is the higher one.
+
+        Raises:
+            StateError: the state is not one of this cohort on this material.
+        """
+        work = cls(cohort, material, dtype)
+        try:
+            put_run_state(work.run, state.tensors, state.rest["run"])
+            for result, said in zip(work.results, state.rest["results"], strict=True):
+                result.curve = [Progress(**point) for point in said["curve"]]
+                result.completed, result.error = said["completed"], said["error"]
+            work.memory.take(state.rest["peak_memory_bytes"])
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+            raise StateError(f"foreign: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        work.ahead = [stop for stop in work.ahead if stop > work.run.step]
+        return work
 
     def advance(self) -> list[Progress]:
         """On to the next evaluation; members that failed are dropped after their report."""

@@ -15,15 +15,16 @@ class Flat:
     rows of a gradient that is kept, so that only the rows of two steps are written, not the whole table.
     """
 
-    def __init__(self, parameters: Sequence[Tensor]):
-        sparse = [p for p in parameters if p.grad is not None and p.grad.is_sparse]
+    def __init__(self, parameters: Sequence[Tensor], sparse: Sequence[Tensor]):
+        """Those of `parameters` that are `sparse` have sparse gradients."""
         self.dense = [p for p in parameters if not any(p is other for other in sparse)]
         ends = [0]
         for parameter in (*self.dense, *sparse):
             ends.append(ends[-1] + -(-parameter.numel() // 16) * 16)  # every part starts on a cache line
         self.tensor = parameters[0].new_zeros(ends[-1])
         self.tensor.grad = torch.zeros_like(self.tensor)
-        starts = ends[:-1]
+        self.parameters = [*self.dense, *sparse]
+        self.starts = starts = ends[:-1]
         self.gradients = [
             self.tensor.grad[start : start + p.numel()].view(p.shape)
             for start, p in zip(starts, self.dense, strict=False)
@@ -33,10 +34,16 @@ class Flat:
             _Table(p, self.tensor.grad[start : start + p.numel()].view(p.shape))
             for start, p in zip(starts[len(self.dense) :], sparse, strict=True)
         ]
-        for start, parameter in zip(starts, (*self.dense, *sparse), strict=True):
-            place = self.tensor[start : start + parameter.numel()].view(parameter.shape)
+        for place, parameter in zip(self.views(self.tensor), self.parameters, strict=True):
             place.copy_(parameter.detach())
             parameter.data = place
+
+    def views(self, like: Tensor) -> list[Tensor]:
+        """Each parameter's part of a tensor that is laid out as `tensor` is, in the order of `parameters`."""
+        return [
+            like[start : start + p.numel()].view(p.shape)
+            for start, p in zip(self.starts, self.parameters, strict=True)
+        ]
 
     def gather(self) -> list[Tensor]:
         """Take over the parameters' gradients; what their norm and their scaling concern."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -122,18 +122,21 @@ class SoloAdamW:
         self.flats: list[Flat] = []
         self.factors: list[float] = []
 
-    def _lay_out(self) -> None:
+    def lay_out(self, reached: Collection[int], sparse: Collection[int]) -> None:
+        """Bring the parameters of the numbers `reached` together, some of them with `sparse` gradients."""
         settings, kinds = self.settings, dict[tuple[float, float], list[Tensor]]()
-        for parameter in sorted(self.parameters, key=lambda p: not p.decays):
+        scattered = [self.parameters[number].tensor for number in sparse]
+        for number in sorted(reached, key=lambda n: (not self.parameters[n].decays, n)):
+            parameter = self.parameters[number]
             kind = (
                 settings.weight_decay if parameter.decays else 0.0,
                 settings.layer_decay**parameter.depth,
             )
-            if parameter.tensor.grad is not None:
-                kinds.setdefault(kind, []).append(parameter.tensor)
+            kinds.setdefault(kind, []).append(parameter.tensor)
         groups = []
-        for (weight_decay, factor), reached in kinds.items():
-            self.flats.append(Flat(reached))
+        for (weight_decay, factor), tensors in kinds.items():
+            own = [tensor for tensor in tensors if any(tensor is other for other in scattered)]
+            self.flats.append(Flat(tensors, own))
             self.factors.append(factor)
             groups.append({"params": [self.flats[-1].tensor], "weight_decay": weight_decay})
         betas = (settings.beta1, settings.beta2)
@@ -154,7 +157,9 @@ class SoloAdamW:
     def step(self, rates: Sequence[float]) -> None:
         """One update at the one learning rate."""
         if not self.flats:
-            self._lay_out()
+            found = ((n, p.tensor.grad) for n, p in enumerate(self.parameters))
+            reached = {n: gradient for n, gradient in found if gradient is not None}
+            self.lay_out(reached, [n for n, gradient in reached.items() if gradient.is_sparse])
         gradients = [gradient for flat in self.flats for gradient in flat.gather()]
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
         # A product by 1 passes over all gradients; on a GPU it is cheaper than to wait for the comparison.

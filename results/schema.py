@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from distiller.spaces.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TABLE_KEY, VERSION_KEY = b"distiller.table", b"distiller.schema_version"
 CHECKSUM_KEY, NULLS_KEY = b"distiller.crc32", b"distiller.null_columns"
 WRITE_KEY = b"distiller.write_id"
@@ -50,6 +50,9 @@ _TABLES: dict[str, Columns] = {
         _HOST,
         ("pid", INT, "process of the worker"),
         ("node", STR, "Ray node of the worker"),
+        ("cohort", STR, "hash of the trials that this process trains together, this one among them"),
+        ("member", INT, "the trial's number among them, from 0"),
+        ("resumed_from", INT, "step of the student checkpoint that the attempt found; null without one"),
     ),
     "trials": (
         *_TRIAL,
@@ -77,7 +80,8 @@ _TABLES: dict[str, Columns] = {
         ("peak_memory_bytes", INT, "sampled rise of memory while training"),
         ("latency_ms", FLOAT, "milliseconds of one student forward pass on an idle device"),
         ("train_seconds", FLOAT, "seconds spent in training steps"),
-        ("wall_seconds", FLOAT, "seconds from start to end of the attempt"),
+        ("wall_seconds", FLOAT, "seconds of the attempt, and of earlier ones up to where it went on from"),
+        ("resumed_from", INT, "step that the attempt went on from; null where it started anew"),
         ("examples", INT, "training examples seen, repeats included"),
         ("device", STR, "device that trained the student"),
         _HOST,

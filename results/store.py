@@ -2,13 +2,15 @@
 
 Layout: `<table>/<sweep>/<fragment>.parquet`, `sweeps/<sweep>/<frozen file>`, the marker `store.json`, and
 below `compacted/` what `distiller compact` gathered (see `manifest`). No lock is taken anywhere.
+while trials run `checkpoints/<sweep>/<cohort>.safetensors`, which no reader of results lists.
 """
 
 import difflib
 import json
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,6 +167,38 @@ class Store:
         raw = self.files.read(f"sweeps/{check_name('sweep', sweep)}/{check_name('file', filename)}")
         return None if raw is None else raw.decode()
 
+    def write_checkpoint(self, sweep: str, cohort: str, data: bytes) -> None:
+        """Writes or replaces the student checkpoint of a cohort (or of one trial)."""
+        self.files.put(_checkpoint_path(sweep, cohort), data)
+
+    def read_checkpoint(self, sweep: str, cohort: str) -> bytes | None:
+        """The last student checkpoint of a cohort; None where there is none."""
+        return self.files.read(_checkpoint_path(sweep, cohort))
+
+    def remove_checkpoint(self, sweep: str, cohort: str) -> None:
+        """Removes it, once its trials have their terminal rows; `_removing` says what goes wrong."""
+        path = _checkpoint_path(sweep, cohort)
+        with self._removing(path):
+            self.files.remove(path)
+
+    def remove_checkpoints(self, sweep: str) -> None:
+        """Removes all of a sweep that is over, and what killed writers left half-written beside them."""
+        path = f"checkpoints/{check_name('sweep', sweep)}"
+        with self._removing(path):
+            self.files.remove_folder(path)
+
+    @contextmanager
+    def _removing(self, path: str) -> Iterator[None]:
+        """What is gone already is fine; what will not go is said and left: no result depends on it."""
+        try:
+            yield
+        except FileNotFoundError:
+            return
+        except Exception as error:  # a remote filesystem raises whatever its client library does
+            if isinstance(self.files, LocalFiles) and not isinstance(error, OSError):
+                raise
+            _log.warning("%s: not removed (%s)", path, _line(error))
+
     def sweeps(self) -> list[str]:
         """Names of all sweeps that have written anything, sorted."""
         places = ("sweeps", *TABLES, *(f"{ROOT}/{table}" for table in TABLES))
@@ -251,6 +285,10 @@ def warn_of(bad: Sequence[Quarantined]) -> None:
         _log.warning("skipped %s: %s", item.path, item.reason)
     if len(bad) > 5:
         _log.warning("skipped %d fragments more", len(bad) - 5)
+
+
+def _checkpoint_path(sweep: str, cohort: str) -> str:
+    return f"checkpoints/{check_name('sweep', sweep)}/{check_name('cohort', cohort)}.safetensors"
 
 
 def _identity(row: Row) -> Identity:

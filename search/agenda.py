@@ -34,8 +34,11 @@ class Proposals:
         ended_early: Callable[[int, str], None],
         several_kinds: bool = False,
         workers: int = 0,
+        together: Sequence[Sequence[Task]] = (),
     ):
         """`earlier` launches finished some trials, and `begun` others that they did not finish.
+
+        `together` are cohorts among those begun: they stay together, as their student checkpoint is of all.
 
         `warm` configs are tried before any that the sampler proposes, whether or not its space holds them.
         `ended_early` is told how many trials there will not be, and why, where the space has too few configs.
@@ -53,11 +56,23 @@ class Proposals:
         self.spare: dict[tuple[Any, ...], list[Task]] = {}
         fresh = [Task(config, "warm") for config in warm if config.config_id not in self.seen]
         self.seen |= {task.config.config_id for task in fresh}
-        for task in [*begun, *fresh][: self.left]:
+        self.together: list[Sequence[Task]] = []
+        room = self.left
+        for tasks in together:
+            if len(tasks) <= room:
+                self.together.append(tasks)
+                room -= len(tasks)
+        cohorts = {task.config.config_id for tasks in self.together for task in tasks}
+        alone = [task for task in begun if task.config.config_id not in cohorts]
+        for task in [*alone, *fresh][:room]:
             self._hold(task)
 
     def next(self) -> Assignment | None:
         """The next assignment; None where the search has no more trials."""
+        if self.together:
+            whole = self.together.pop(0)
+            self.left -= len(whole)
+            return self.make(tuple(whole))
         size = min(self._size(), self.left)
         if size:
             self._gather(size)

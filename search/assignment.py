@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from distiller.results.schema import trial_id
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.sweep import SweepConfig
 
@@ -82,6 +84,12 @@ class Assignment:
     def groups(self) -> list[tuple[Task, ...]]:
         """Trials that train together, in order."""
         return [self.tasks] if self.together else [(task,) for task in self.tasks]
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits: its trials, in their order."""
+        trials = [trial_id(self.dataset, t.config.config_id, self.seed, self.role) for t in self.tasks]
+        return hashlib.sha256("\n".join(trials).encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
         """The assignment as text; equal assignments give equal texts."""

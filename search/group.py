@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
@@ -38,12 +39,24 @@ class Work(Protocol):
     def columns(self, number: int, measured: bool, notes: list[str]) -> dict[str, Any]: ...
 
 
+class Resumption(Protocol):
+    """What trials go on from after their worker died; `search.resumption` documents the members."""
+
+    @property
+    def found_step(self) -> int | None: ...
+    def keep(self, work: Any) -> None: ...
+    def report(self) -> dict[str, Any]: ...
+    def columns(self, wall_seconds: float) -> dict[str, Any]: ...
+    def remove(self) -> None: ...
+
+
 class Trainer(Protocol):
     """What has a worker's work done: `search.training.Training`; the tests have a quicker one."""
 
     def measure(self) -> None: ...
     def prepare(self, preparation: Preparation) -> dict[str, Any]: ...
-    def begin(self, assignment: Assignment, tasks: tuple[Task, ...]) -> Work: ...
+    def resumption(self, assignment: Assignment, store: Store) -> Resumption: ...
+    def begin(self, assignment: Assignment, resumption: Any, retried: bool) -> Work: ...
     def recover(self) -> None: ...
 
 
@@ -59,27 +72,36 @@ class Group:
     def __init__(
         self, launch: Launch, store: Store, trainer: Trainer, assignment: Assignment, tasks: tuple[Task, ...]
     ):
-        self.launch, self.store, self.trainer, self.assignment = launch, store, trainer, assignment
+        self.launch, self.store, self.trainer = launch, store, trainer
         self.notes = Notes()
         self.work: Work | None = None
         self.started_at = now()
+        self._of(assignment, tasks)
         fresh = [self._record(task, 1) for task in tasks]
         ended = {} if all(fresh) else ended_outcomes(store, launch, assignment, tasks)
         self.outcomes = list(ended.values())
-        begun = [
-            (task, 1 if first else self._next_attempt(task))
-            for task, first in zip(tasks, fresh, strict=True)
-            if task.config.config_id not in ended
-        ]
-        self.tasks, self.attempts = tuple(task for task, _ in begun), [attempt for _, attempt in begun]
+        if ended:
+            left = [(t, f) for t, f in zip(tasks, fresh, strict=True) if t.config.config_id not in ended]
+            fresh = [first for _, first in left]
+            self._of(assignment, tuple(task for task, _ in left))
+        with self.notes.taken():
+            self.attempts = [
+                1 if first else self._next_attempt(task)
+                for task, first in zip(self.tasks, fresh, strict=True)
+            ]
 
-    def _record(self, task: Task, attempt: int) -> bool:
+    def _of(self, assignment: Assignment, tasks: tuple[Task, ...]) -> None:
+        self.tasks, self.assignment = tasks, replace(assignment, tasks=tasks)
+        self.resumption = self.trainer.resumption(self.assignment, self.store)
+
+    def _record(self, task: Task, attempt: int, found: int | None = None) -> bool:
         node = ray.get_runtime_context().get_node_id()
-        return self.store.write_attempt(attempt_row(self.launch, self.assignment, task, attempt, node))
+        row = attempt_row(self.launch, self.assignment, task, attempt, node, found)
+        return self.store.write_attempt(row)
 
     def _next_attempt(self, task: Task) -> int:
-        attempt = 2
-        while not self._record(task, attempt):
+        attempt, found = 2, self.resumption.found_step
+        while not self._record(task, attempt, found):
             attempt += 1
         return attempt
 
@@ -99,10 +121,12 @@ class Group:
 
     def _step(self) -> dict[str, Any] | None:
         if self.work is None:
-            self.work = self.trainer.begin(self.assignment, self.tasks)
+            retried = max(self.attempts) > 1
+            self.work = self.trainer.begin(self.assignment, self.resumption, retried)
         alone = self.launch.sweep.search.cohort == 1
         reports: list[Progress] = []
         while not self.work.finished:
+            self.resumption.keep(self.work)  # not sooner: whether the trial goes on from a rung is known now
             reports = self.work.advance()
             if reports[0].step in self.assignment.rungs and not self.work.finished:
                 if alone:
@@ -116,6 +140,7 @@ class Group:
             self._commit(number, row, epochs)
             self.outcomes.append(self._outcome(number, status))
         self.work = None
+        self.resumption.remove()
         return None
 
     def _survivors(self, reports: list[Progress]) -> list[int]:
@@ -138,6 +163,7 @@ class Group:
             "outcomes": outcomes_to_json([self._outcome(0, "stopped")]),
             "if_stopped": json.dumps({"row": row, "epochs": epochs}, default=str),
             "done": False,
+            **self.resumption.report(),
         }
 
     def _failed(self, said: str, trace: str) -> None:
@@ -154,6 +180,7 @@ class Group:
                 Outcome(task.config, task.origin, "failed", curve, row["steps"], said, seconds)
             )
         self.work = None
+        self.resumption.remove()
         self.trainer.recover()
 
     def _too_slow(self, minutes: float, trace: str) -> None:
@@ -181,6 +208,7 @@ class Group:
         """The terminal row of a trial as things stand, and its epochs."""
         task, attempt = self.tasks[number], self.attempts[number]
         row = trial_row(self.launch, self.assignment, task, attempt, self.started_at, status)
+        row |= self.resumption.columns(row["wall_seconds"])
         if self.work is None:
             return row, []
         row |= self.work.columns(number, status != "failed", self.notes.texts)

@@ -16,6 +16,7 @@ from distiller.results.leaderboard import leaderboard
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Launch, Preparation, Task
+from distiller.search.begun import begun_together
 from distiller.search.frozen import check_same, freeze, is_over, mark_over
 from distiller.search.past import past_outcomes
 from distiller.search.plan import (
@@ -101,6 +102,7 @@ def launch_sweep(
     running = Running(launch, store, console)
     if is_over(store, sweep.name):
         console.print("every trial of this sweep has ended")
+        store.remove_checkpoints(sweep.name)
         return running
     if address is None:  # what is wrong here is better found before Ray starts
         check_fits(sweep.resources)
@@ -111,6 +113,7 @@ def launch_sweep(
             stack.enter_context(ray_session(address))
         train(running)
     mark_over(store, sweep.name)
+    store.remove_checkpoints(sweep.name)  # killed drivers and workers leave some
     return running
 
 
@@ -150,23 +153,24 @@ def make_agenda(running: Running, prepared: Prepared, scheduler: RungScheduler, 
     earlier = past_outcomes(store, sweep.name, dataset)
     for outcome in earlier["search"]:
         scheduler.learn(dataset, outcome)
-    begun = [
-        Task(PipelineConfig.model_validate_json(row["config"]), row["origin"])
+    begun = begun_together(
+        row
         for row in store.unfinished_attempts(sweep.name)
         if row["role"] == "search" and row["dataset"] == dataset
-    ]
+    )
     proposals = Proposals(
         make_sampler(running.space(dataset), sweep.search, list(sweep.datasets).index(dataset)),
         trials.search,
         sweep.search.trials,
         sweep.search.cohort,
         earlier["search"],
-        begun,
+        [task for tasks in begun for task in tasks],
         trials.warm(),
         lambda fewer, why: progress.shorten(dataset, fewer, why),
         prepared.several_kinds,
         # Several at a time are not compared at rungs on the way.
         concurrency(sweep.resources) if sweep.search.scheduler is None else 0,
+        [tasks for tasks in begun if len(tasks) > 1],
     )
     progress.expect(dataset, trials.expected(), earlier)
     done = {

@@ -51,9 +51,14 @@ def identity(launch: Launch, assignment: Assignment, task: Task) -> dict[str, An
 
 
 def attempt_row(
-    launch: Launch, assignment: Assignment, task: Task, attempt: int, node: str
+    launch: Launch,
+    assignment: Assignment,
+    task: Task,
+    attempt: int,
+    node: str,
+    resumed_from: int | None = None,
 ) -> dict[str, Any]:
-    """The row that records the start of an attempt."""
+    """The row that records the start of an attempt; `resumed_from` is the step of what it found."""
     return {
         **identity(launch, assignment, task),
         "attempt": attempt,
@@ -63,6 +68,9 @@ def attempt_row(
         "host": platform.node(),
         "pid": os.getpid(),
         "node": node,
+        "cohort": assignment.key,
+        "member": assignment.tasks.index(task),
+        "resumed_from": resumed_from,
     }
 
 

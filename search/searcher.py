@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray.exceptions import RayTaskError
@@ -153,6 +153,9 @@ class AssignmentSearcher(Searcher):
             outcomes = self._give_up(assignment, self.errors.get(trial_id))
         else:
             outcomes = outcomes_from_json(result["outcomes"])
+        if error or result is None or result.get("checkpoint"):
+            for tasks in assignment.groups():
+                self.store.remove_checkpoint(self.launch.sweep.name, replace(assignment, tasks=tasks).key)
         for outcome in outcomes:
             self.progress.ended(assignment, outcome)
             self.agendas[assignment.dataset].ended(assignment, outcome)
@@ -276,10 +279,15 @@ class RungScheduler(FIFOScheduler):
         past = _Past(f"earlier-{outcome.config.config_id}")
         asha = self._asha(dataset)
         asha.on_trial_add(None, past)
+        self._learn(asha, past, outcome, until=self.rungs[-1])
+
+    def _learn(self, asha: Any, trial: Any, outcome: Outcome, until: int) -> None:
+        """Take scores of an outcome, up to a step, into the rungs; a rung that knows the trial stays."""
         for step, score in outcome.curve:
-            if step in self.rungs[:-1] and math.isfinite(score) and self._judges(outcome.config, step):
+            judged = step <= until and step in self.rungs[:-1] and self._judges(outcome.config, step)
+            if judged and math.isfinite(score):
                 time = self.reduction ** self.rungs.index(step)
-                asha.on_trial_result(None, past, {"time": time, "score": score})
+                asha.on_trial_result(None, trial, {"time": time, "score": score})
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """A trial starts."""
@@ -295,6 +303,7 @@ class RungScheduler(FIFOScheduler):
             go_on: str = TrialScheduler.CONTINUE
             return go_on
         assignment = _assigned(trial)
+        self._learn_passed(assignment, trial, result)
         if not self._judges(assignment.tasks[0].config, self.rungs[result["rung"]]):
             return str(TrialScheduler.CONTINUE)
         said = {"time": self.reduction ** result["rung"], "score": result["score"]}
@@ -305,8 +314,16 @@ class RungScheduler(FIFOScheduler):
             self.store.write_trial(row, space_columns(assignment.tasks[0].config))
         return decision
 
+    def _learn_passed(self, assignment: Assignment, trial: Any, result: dict[str, Any]) -> None:
+        """Rungs that a resumed trial passed before count for others; it is not judged there again."""
+        if "resumed_from" in result and assignment.rungs:
+            (outcome,) = outcomes_from_json(result["outcomes"])
+            self._learn(self._asha(assignment.dataset), trial, outcome, int(result["resumed_from"]))
+
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """The last step is no rung: nothing to compare."""
+        """The last step is no rung: nothing to compare, but rungs that were passed before a crash count."""
+        if "resumed_from" in result and len(_assigned(trial).tasks) == 1:
+            self._learn_passed(_assigned(trial), trial, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Nothing to compare, but the searcher, which Ray tells less, wants the reason."""

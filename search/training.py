@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from distiller.pipelines.cohort import Member
+from distiller.pipelines.cohort import Member, Progress
 from distiller.pipelines.cost import device_name
-from distiller.pipelines.distill import Cohort, Distillation
+from distiller.pipelines.distill import Cohort, StudentResult
 from distiller.pipelines.student import architecture
-from distiller.search.assignment import Assignment, Launch, Preparation, Task
+from distiller.results.store import Store
+from distiller.search.assignment import Assignment, Launch, Preparation
 from distiller.search.materials import material_for, worker_device
 from distiller.search.prepare import answer, measure_latencies
+from distiller.search.resumption import Resumption
 from distiller.search.rows import result_columns
 
 
@@ -31,9 +34,13 @@ class Training:
         """What came of making a dataset and a teacher ready."""
         return answer(self.launch, preparation)
 
-    def begin(self, assignment: Assignment, tasks: tuple[Task, ...]) -> DistillationWork:
-        """Students that train together, at step 0."""
-        return DistillationWork(self.launch, assignment, tasks)
+    def resumption(self, assignment: Assignment, store: Store) -> Resumption:
+        """The student checkpoint of trials that train together."""
+        return Resumption(self.launch, assignment, store)
+
+    def begin(self, assignment: Assignment, resumption: Resumption, retried: bool) -> DistillationWork:
+        """Students that train together, at step 0 or where an earlier attempt left them."""
+        return DistillationWork(self.launch, assignment, resumption, retried)
 
     def recover(self) -> None:
         """Give back the memory of work that failed."""
@@ -41,27 +48,48 @@ class Training:
             torch.cuda.empty_cache()
 
 
-class DistillationWork(Distillation):
+class DistillationWork:
     """A cohort of an assignment; says what its students add to their rows."""
 
-    def __init__(self, launch: Launch, assignment: Assignment, tasks: tuple[Task, ...]):
+    def __init__(self, launch: Launch, assignment: Assignment, resumption: Resumption, retried: bool):
         self.launch, self.assignment = launch, assignment
-        members = tuple(Member(task.config, assignment.seed) for task in tasks)
+        members = tuple(Member(task.config, assignment.seed) for task in assignment.tasks)
         budget = launch.sweep.budget
-        super().__init__(
-            Cohort(members, budget.steps, assignment.seed, budget.evaluations, assignment.rungs),
-            material_for(launch, assignment.dataset, tasks[0].config.teacher_name),
-        )
+        cohort = Cohort(members, budget.steps, assignment.seed, budget.evaluations, assignment.rungs)
+        material = material_for(launch, assignment.dataset, assignment.tasks[0].config.teacher_name)
+        self.distillation = resumption.begin(cohort, material, retried)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.distillation.finished
+
+    @property
+    def results(self) -> list[StudentResult]:
+        """One a task, as things stand."""
+        return self.distillation.results
+
+    def advance(self) -> list[Progress]:
+        """On to the next evaluation."""
+        return self.distillation.advance()
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Go on with these members only."""
+        self.distillation.keep(members)
+
+    def test(self) -> None:
+        """Score those that are left on the test split."""
+        self.distillation.test()
 
     def columns(self, number: int, measured: bool, notes: list[str]) -> dict[str, Any]:
         """What student `number` adds to its row; its cost too where it is to be `measured`."""
-        result, material = self.results[number], self.material
+        result, material = self.results[number], self.distillation.material
         student = result.member.config.student
         return result_columns(
             result,
             self.assignment,
             material,
-            self.cost() if measured else None,
+            self.distillation.cost() if measured else None,
             architecture(student, material.origin(student).config),
             self.launch.sweep.budget.steps,
             device_name(material.device),

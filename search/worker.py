@@ -50,6 +50,7 @@ class TrialRunner:
         self.ahead = self.assignment.groups()
         self.ended: list[Outcome] = []
         self.group: Group | None = None
+        self.said: dict[str, Any] = {}
 
     def step(self) -> dict[str, Any]:
         """On to the next rung (or to the end, where trials are compared inside the cohort)."""
@@ -67,8 +68,10 @@ class TrialRunner:
             if report is not None:
                 return report
             self.ended += self.group.outcomes
-            self.group = None
-        return {"outcomes": outcomes_to_json(self.ended), "done": True}
+            self.said, self.group = self.group.resumption.report(), None
+        # Of several groups none was resumed at a rung.
+        said = self.said if len(self.assignment.groups()) == 1 else {}
+        return {"outcomes": outcomes_to_json(self.ended), "done": True, **said}
 
     def _prepare(self, preparation: Preparation) -> dict[str, Any]:
         if not self.waits:

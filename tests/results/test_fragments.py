@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from distiller.results.fragments import BadFragmentError, decode, encode, fragment_path
-from distiller.results.schema import core_schema, trial_id
+from distiller.results.schema import SCHEMA_VERSION, core_schema, trial_id
 from distiller.results.store import Store
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -98,7 +98,9 @@ def test_older_schemas_read_and_newer_ones_are_named(local, monkeypatch):
         [f for f in core if f.name not in ("latency_ms", "ended_at")], metadata=core.metadata))  # fmt: skip
     old = row(config_id="old", status="stopped", score=0.5)
     plant(local, fragment_path("trials", old), encode("trials", [old]))
-    newer = core.with_metadata({**core.metadata, b"distiller.schema_version": b"2"})
+    newer = core.with_metadata(
+        {**core.metadata, b"distiller.schema_version": str(SCHEMA_VERSION + 1).encode()}
+    )
     monkeypatch.setattr("distiller.results.fragments.core_schema", lambda _: newer)
     new = row(config_id="new", status="stopped")
     plant(local, fragment_path("trials", new), encode("trials", [new]))

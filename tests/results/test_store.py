@@ -257,3 +257,42 @@ def test_bad_stores_are_refused_in_one_line(tmp_path, local):
     local.write_text("quick", "a.yaml", "")
     one_line(lambda: local.read("trials", "quikc"), "'quick'")
     assert not Path("/proc/nothing").exists()
+
+
+def test_checkpoints_come_and_go_and_no_reader_lists_them(store):
+    store.write_trial(trial())
+    before = store.sweeps(), [store.read(table).num_rows for table in TABLES]
+    assert store.read_checkpoint("s", "c1") is None
+    for name, data in (("c1", b"old"), ("c1", b"new"), ("c2", b"x" * 100_000)):
+        store.write_checkpoint("s", name, data)
+    store.write_checkpoint("another", "c1", b"another")
+    assert store.read_checkpoint("s", "c1") == b"new"
+    assert (store.sweeps(), [store.read(table).num_rows for table in TABLES]) == before
+    for _ in "12":  # the second has nothing left to do
+        store.remove_checkpoint("s", "c1")
+    assert store.read_checkpoint("s", "c1") is None
+    assert store.read_checkpoint("s", "c2") == b"x" * 100_000
+    for _ in "12":
+        store.remove_checkpoints("s")
+    assert store.read_checkpoint("s", "c2") is None
+    assert store.read_checkpoint("another", "c1") == b"another"
+    for sweep, cohort in (("..", "c1"), ("s", "../c1"), ("s", "/etc")):
+        with pytest.raises(InputError, match="not a usable name"):
+            store.write_checkpoint(sweep, cohort, b"")
+
+
+def test_checkpoints_of_killed_writers_go_too_and_what_will_not_go_is_said(local, monkeypatch, caplog):
+    local.write_checkpoint("s", "c1", b"whole")
+    folder = Path(local.url) / "checkpoints" / "s"
+    (folder / ".half.tmp").write_bytes(b"half")
+
+    def refuse(*given, **more):
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        local.remove_checkpoint("s", "c1")
+    assert "checkpoints/s/c1.safetensors: not removed (OSError: [Errno 30]" in caplog.text
+    assert (folder / "c1.safetensors").exists()
+    local.remove_checkpoints("s")
+    assert not folder.exists()

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from distiller.results.store import Store
 from distiller.search.assignment import Assignment, Launch, Preparation, Task
 from distiller.search.launch import launch_sweep
 from distiller.search.prepared import Prepared
@@ -52,7 +53,7 @@ class Result:
 def response(config: PipelineConfig) -> float:
     """Best at a learning rate of 1e-3, and with a hard weight of 1."""
     rate = config.optimization.learning_rate
-    return config.prediction.hard_weight - 0.2 * abs(math.log10(rate) + 3)
+    return getattr(config.prediction, "hard_weight", 1.0) - 0.2 * abs(math.log10(rate) + 3)
 
 
 class QuickWork:
@@ -124,6 +125,24 @@ def misbehave(fault: float) -> None:
         bytearray(1 << 60)
 
 
+class Anew:
+    """Trials that are too short for a checkpoint."""
+
+    found_step = None
+
+    def keep(self, work: QuickWork) -> None:
+        """Nothing is kept."""
+
+    def report(self) -> dict[str, Any]:
+        return {}
+
+    def columns(self, wall_seconds: float) -> dict[str, Any]:
+        return {}
+
+    def remove(self) -> None:
+        """Nothing to remove."""
+
+
 class QuickTrainer:
     """Every dataset has one teacher and one student architecture."""
 
@@ -148,8 +167,11 @@ class QuickTrainer:
         prepared = Prepared(preparation.dataset, preparation.teacher, 2, row, {"quick": student}, [])
         return {"prepared": prepared.to_json(), "done": True}
 
-    def begin(self, assignment: Assignment, tasks: tuple[Task, ...]) -> QuickWork:
-        return QuickWork(self.launch, assignment, tasks)
+    def resumption(self, assignment: Assignment, store: Store) -> Anew:
+        return Anew()
+
+    def begin(self, assignment: Assignment, resumption: Anew, retried: bool) -> QuickWork:
+        return QuickWork(self.launch, assignment, assignment.tasks)
 
     def recover(self) -> None:
         """Nothing is held."""

@@ -16,7 +16,8 @@ from tests.search.conftest import SWEEP, make_place
 
 ANIMALS = re.sub(r"  opinions: .*\n", "", SWEEP).replace("top: 2", "top: 1")
 ANIMALS = ANIMALS.replace("steps: 12", "steps: 80")  # long enough to be caught in the middle
-ANIMALS = ANIMALS.replace("cpus: 1", "cpus: 1, max_concurrent: 1")  # a second worker would only start slowly
+# A second worker would only start slowly.
+ANIMALS = ANIMALS.replace("cpus: 1", "cpus: 1, max_concurrent: 1, checkpoint_seconds: 0")
 MARK = "DISTILLER_TEST_MARK"
 
 
@@ -110,6 +111,9 @@ def test_nothing_is_lost_and_nothing_runs_twice(crashing, command):
     assert sum(row["role"] == "search" for row in rows) == 6
     assert sum(row["role"] == "finalist" for row in rows) == 2
     assert {row["status"] for row in rows} <= {"completed", "stopped"}
+    assert not (place.folder / "results/data/checkpoints").exists() or not list(
+        (place.folder / "results/data/checkpoints").iterdir()
+    )
     ended = {row["trial_id"]: row for row in rows}
     for attempt in attempts:  # a trial that had ended was never begun again
         assert attempt["started_at"] <= ended[attempt["trial_id"]]["ended_at"]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.tune.schedulers import TrialScheduler
 
-from distiller.search.assignment import Assignment, Outcome, Task
+from distiller.search.assignment import Assignment, Outcome, Task, outcomes_to_json
 from distiller.search.searcher import RungScheduler
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.sweep import Asha
@@ -154,6 +154,31 @@ def test_it_goes_on_from_earlier_launches():
     other = trial("other", "b")
     scheduler.on_trial_add(None, other)
     assert scheduler.on_trial_result(None, other, report(0, 0.0)) == TrialScheduler.CONTINUE
+
+
+def test_rungs_that_a_resumed_trial_passed_count_and_are_not_judged_again():
+    """It was at both rungs before its driver died; others are compared with it, as in the brute force."""
+    scheduler, truth = RungScheduler(NoStore(), [4, 8, 12], 2), BruteForce(2)
+    resumed, ends, *others = (trial(name, "a") for name in ("resumed", "ends", "x", "y", "z"))
+    for one in (resumed, ends, *others):
+        if one is not ends:
+            one.config = {"assignment": one.config["assignment"].replace('"rungs": []', '"rungs": [4, 8]')}
+        scheduler.on_trial_add(None, one)
+
+    def went_on(until, *curve):
+        outcome = Outcome(CONFIG, "prior", "completed", curve, curve[-1][0])
+        return {"outcomes": outcomes_to_json([outcome]), "resumed_from": until}
+
+    truth.stops(0, 0.1)
+    assert not truth.stops(1, 0.2)
+    sent = report(1, 0.2) | went_on(6, (4, 0.1), (6, 0.9), (8, 0.2))
+    assert scheduler.on_trial_result(None, resumed, sent) == TrialScheduler.CONTINUE
+    scheduler.on_trial_complete(None, resumed, went_on(6, (4, 0.1), (8, 0.2), (12, 0.9)))
+    scheduler.on_trial_complete(None, ends, went_on(8, (4, 0.9), (8, 0.9)))  # a finalist: it has no rungs
+    for one, score in zip(others, (0.05, 0.5, 0.3), strict=True):
+        stops = truth.stops(0, score)
+        assert (scheduler.on_trial_result(None, one, report(0, score)) == TrialScheduler.STOP) == stops
+    assert truth.seen == {0: [0.1, 0.05, 0.5, 0.3], 1: [0.2]}
 
 
 def test_stopping_writes_the_row_that_came_with_the_report(bench):

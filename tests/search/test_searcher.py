@@ -160,6 +160,21 @@ def test_a_worker_that_died_too_often_leaves_a_failed_row(bench):
     assert assigned(searcher.suggest("2")) != assignment
 
 
+@pytest.mark.parametrize("end", ["died", "stopped", "completed"])
+def test_no_checkpoint_outlives_its_trial(bench, end):
+    """One that completed has removed its own."""
+    searcher = searcher_of(bench)
+    assignment = assigned(searcher.suggest("1"))
+    bench.store.write_checkpoint("tiny", assignment.key, b"state")
+    outcomes = outcomes_to_json([played(assignment.tasks[0].config, 0.5, "completed")])
+    if end == "died":
+        searcher.on_trial_complete("1", error=True)
+    else:
+        searcher.on_trial_complete("1", {"outcomes": outcomes, "checkpoint": end == "stopped"})
+    kept = bench.store.read_checkpoint("tiny", assignment.key)
+    assert kept == (b"state" if end == "completed" else None)
+
+
 def test_a_worker_that_cannot_start_says_why(bench):
     cause = PermissionError("no\nstore here")
     error = RayTaskError("setup", "Traceback: the store", cause)

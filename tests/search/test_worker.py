@@ -62,16 +62,20 @@ def test_a_trial_reports_at_rungs_and_ends_with_its_row(bench):
     assert outcome.status == "completed"
 
 
-def test_equal_assignments_give_equal_scores_and_later_attempts(bench):
+def test_equal_assignments_give_equal_scores_and_end_once(bench):
     scores = []
-    for attempt in (1, 2):
-        runner = bench.runner([Task(config(), "prior")], seed=5)
-        dropped = bench.runner([Task(config(), "prior")], seed=5)  # set up, but never asked for a step
+    for number, role in enumerate(("search", "finalist")):
+        runner = bench.runner([Task(config(), "prior")], seed=5, role=role)
+        dropped = bench.runner([Task(config(), "prior")], seed=5, role=role)  # never asked for a step
         scores.append(outcomes_from_json(runner.step()["outcomes"])[0].curve)
         assert dropped.group is None
-        assert bench.store.read("attempts", "tiny").num_rows == attempt
+        assert bench.store.read("attempts", "tiny").num_rows == number + 1
     assert scores[0] == scores[1]
-    assert rows(bench)[config().config_id]["attempt"] == 1  # the first terminal row stays
+    before = bench.store.read("trials", "tiny")
+    again = bench.runner([Task(config(), "prior")], seed=5).step()  # as after a worker that died too late
+    assert outcomes_from_json(again["outcomes"])[0].curve == scores[0]
+    assert bench.store.read("attempts", "tiny").num_rows == 2
+    assert bench.store.read("trials", "tiny").equals(before)
 
 
 def test_only_where_it_is_asked_for_a_student_sees_test(bench):

@@ -30,7 +30,8 @@ from distiller.search.plan import (
 from distiller.search.prepared import Prepared, check_inputs, pairs_of, record_dataset
 from distiller.search.progress import Progress
 from distiller.search.samplers import make_sampler
-from distiller.search.searcher import AssignmentSearcher, RungScheduler
+from distiller.search.schedulers import RungScheduler
+from distiller.search.searcher import AssignmentSearcher
 from distiller.search.session import check_fits, provenance, ray_session, run_trials
 from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.files import write_yaml
@@ -108,8 +109,7 @@ def launch_sweep(
 def train(running: Running) -> None:
     """Teachers and their outputs, then all trials: one run of Ray Tune, so that workers start once."""
     sweep, store = running.sweep, running.store
-    halving = sweep.search.scheduler
-    scheduler = RungScheduler(store, sweep.rungs(), halving.reduction if halving else 2)
+    scheduler = RungScheduler(store, sweep.rungs(), sweep.search.scheduler)
     progress = Progress(running.console, "trials")
     progress.prepare(sweep.datasets)
     preparations = [
@@ -216,7 +216,7 @@ class Trials:
         """The presets that the search starts with, on the first student and the middle optimization."""
         base = self._config(next(iter(self.prepared.architectures.values())))
         kind = self.prepared.row["task_kind"]
-        names = self.running.sweep.search.warm_start
+        names = self.running.sweep.search.warm_presets
         configs = [PRESETS[name].applied(base, kind) for name in names]
         for name, config in zip(names, configs, strict=True):
             check_preset(name, config, self.dataset, self.prepared.tokenizers)

@@ -59,7 +59,7 @@ def met_space(sweep: SweepConfig, dataset: str, base: Path) -> tuple[Space, list
     student = next(iter(found.values()))  # where presets start
     teacher = [{"checkpoint": name} for name in teams[0]]
     start = PipelineConfig.model_validate({"student": student, "teacher": teacher})
-    for name in sweep.search.warm_start:
+    for name in sweep.search.warm_presets:
         check_preset(name, PRESETS[name].applied(start, sweep.datasets[dataset].kind), dataset, tokenizers)
     return space, removed, len(found)
 

@@ -34,6 +34,7 @@ from distiller.search.materials import Notes, material_for, worker_device
 from distiller.search.prepare import answer, measure_latencies
 from distiller.search.rows import attempt_row, epoch_rows, now, result_columns, space_columns, trial_row
 from distiller.spaces.errors import InputError
+from distiller.spaces.search import Halving
 
 STANDBY_SECONDS = 0.2
 """Between two questions of a worker that stands by whether there is work."""
@@ -127,7 +128,7 @@ class TrialRunner:
         Those that do not predict yet go on too, uncompared.
         """
         scheduler, steps = self.launch.sweep.search.scheduler, self.launch.sweep.budget.steps
-        assert scheduler is not None
+        assert isinstance(scheduler, Halving)
         tasks = self.assignment.tasks
         compared = [r for r in reports if tasks[r.member].config.predicts(r.step, steps)]
         best = sorted((r for r in compared if r.error is None), key=lambda r: -r.score)

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from distiller.spaces.errors import InputError
 from distiller.spaces.files import write_yaml
-from distiller.spaces.sweep import Asha, bundled_sweeps, parse_sweep, sweep_text
+from distiller.spaces.search import Asha, Hyperband, MedianStopping, Pasha
+from distiller.spaces.sweep import bundled_sweeps, parse_sweep, sweep_text
 
 MINIMAL = "name: first\ndatasets: {trec: {builtin: trec}}\nteachers: {minilm: {model: some/model}}\n"
 
@@ -94,6 +95,10 @@ def test_fine_tune_is_yes_no_or_how():
         ("{asha: }", Asha()),
         ("{asha: {reduction: 2, min_share: 0.25}}", Asha(reduction=2, min_share=0.25)),
         ("{reduction: 2}", Asha(reduction=2)),
+        ("{kind: asha, reduction: 2}", Asha(reduction=2)),
+        ("hyperband", Hyperband()),
+        ("{pasha: {min_share: 0.25}}", Pasha(min_share=0.25)),
+        ("{median: {checks: 4}}", MedianStopping(checks=4)),
     ],
 )
 def test_spellings_of_the_scheduler(written, found):
@@ -151,15 +156,15 @@ def test_names_that_could_leave_their_folder_are_refused(name, place):
         ("name: x", "s.yaml: datasets: missing; write it (and 1 more)"),
         (
             MINIMAL + "search: {scheduler: ashaa}",
-            "s.yaml: search.scheduler: 'ashaa': is no scheduler; write asha, none",
+            "s.yaml: search.scheduler: 'ashaa': is no scheduler; write asha, hyperband",
         ),
         (
             MINIMAL + "search: {sampler: bayes}",
-            "s.yaml: search.sampler: 'bayes': Input should be 'tpe', 'random' or",
+            "s.yaml: search.sampler: 'bayes': Input should be 'tpe', 'bohb', 'random'",
         ),
         (
             MINIMAL + "search: {scheduler: {asha: {reduction: 1}}}",
-            "s.yaml: search.scheduler.reduction: 1: Input should",
+            "s.yaml: search.scheduler.asha.reduction: 1: Input should",
         ),
         (
             MINIMAL + "space: {predicton: kl}",

@@ -94,7 +94,11 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one trial: its status and the scores at the steps where it was evaluated."""
+    """What became of one trial: its status and the scores at the steps where it was evaluated.
+
+    Attributes:
+        costs: parameters, flops and latency of the student, those that were measured.
+    """
 
     config: PipelineConfig
     origin: str
@@ -102,6 +106,7 @@ class Outcome:
     curve: tuple[tuple[int, float], ...]
     steps: int
     error: str | None = None
+    costs: dict[str, float] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:
@@ -124,6 +129,7 @@ def outcomes_from_json(text: str) -> list[Outcome]:
             tuple((int(s), float(v)) for s, v in o["curve"]),
             o["steps"],
             o["error"],
+            o["costs"],
         )
         for o in json.loads(text)
     ]

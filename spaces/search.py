@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from distiller.spaces.narrowing import nearest
 from distiller.spaces.presets import PRESETS
@@ -103,6 +103,25 @@ class FromFile(_Strict):
     """A file, relative to the YAML file."""
 
 
+def _kind_of_start(written: Any) -> str | None:
+    if isinstance(written, str):
+        return "preset"
+    keys = written if isinstance(written, dict) else vars(written) if isinstance(written, BaseModel) else {}
+    found = [key for key in ("store", "configs") if key in keys]
+    return found[0] if len(found) == 1 else None
+
+
+WarmStart = Annotated[
+    Annotated[str, Tag("preset")] | Annotated[FromStore, Tag("store")] | Annotated[FromFile, Tag("configs")],
+    Discriminator(
+        _kind_of_start,
+        custom_error_type="warm_start",
+        custom_error_message="takes presets, {store: URL, sweep: NAME, top: 5} and {configs: FILE.yaml}; "
+        "write one of them",
+    ),
+]
+
+
 class Stop(_Strict):
     """What ends a search before all its trials have run; whichever comes first.
 
@@ -141,7 +160,7 @@ class Search(_Strict):
     cohort: int = Field(default=1, ge=1, le=256)
     """Configs trained at once in one process (worth it on a GPU)."""
     seed: int = Field(default=0, ge=0)
-    warm_start: tuple[str | FromStore | FromFile, ...] = ()
+    warm_start: tuple[WarmStart, ...] = ()
     """What is tried first: presets, with the first student and the middle of the optimization's priors, the
     best of another sweep, or recipes."""
     finalists: Finalists = Finalists()
@@ -159,13 +178,7 @@ class Search(_Strict):
     @field_validator("warm_start", mode="before")
     @classmethod
     def _one_or_several(cls, written: Any) -> Any:
-        given = [written] if isinstance(written, (str, dict)) else written
-        for one in given if isinstance(given, list) else ():
-            if isinstance(one, dict) and ("store" in one) == ("configs" in one):
-                raise ValueError(
-                    "takes presets, {store: URL, sweep: NAME, top: 5} and {configs: FILE.yaml}; write one of them"
-                )
-        return given
+        return [written] if isinstance(written, (str, dict)) else written
 
     @field_validator("warm_start")
     @classmethod

@@ -181,6 +181,7 @@ def of_presets(sweep: SweepConfig, presets: Sequence[str]) -> SweepConfig:
             "scheduler": None,
             "sampler": "tpe" if sweep.search.sampler == "bohb" else sweep.search.sampler,
             "stop": Stop(),
+            "objectives": ("score",),
             "finalists": sweep.search.finalists.model_copy(update={"top": len(chosen)}),
         }
     )

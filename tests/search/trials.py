@@ -50,4 +50,4 @@ def run(sampler, count, judge):
 
 
 def make(written=WIDE, stream=0, **search):
-    return make_sampler(parse_space(written), Search(**search), stream)
+    return make_sampler(parse_space(written), Search(**search), stream, BUDGET)

@@ -7,17 +7,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from distiller.results.entries import is_full
 from distiller.results.leaderboard import leaderboard
-from distiller.results.schema import ROLES
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
+from distiller.search.ended import record_end, recorded_end
+from distiller.search.finalists import finalists_of
 from distiller.search.frozen import check_same, freeze, is_over, mark_over
+from distiller.search.limits import Limits, NoLimits, Spending, StopLimits
+from distiller.search.past import past_outcomes
 from distiller.search.plan import (
     cache_from,
     check_preset,
@@ -33,9 +37,11 @@ from distiller.search.samplers import make_sampler
 from distiller.search.schedulers import RungScheduler
 from distiller.search.searcher import AssignmentSearcher
 from distiller.search.session import check_fits, provenance, ray_session, run_trials
+from distiller.search.warm import Warm, check_warm, warm_file, warm_start
 from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.files import write_yaml
 from distiller.spaces.presets import BASELINES, PRESETS
+from distiller.spaces.search import Stop
 from distiller.spaces.space import Space
 from distiller.spaces.student import Student
 from distiller.spaces.sweep import SweepConfig, of_presets, parse_sweep, sweep_text
@@ -49,6 +55,11 @@ class Running:
     store: Store
     console: Console
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def spending(self) -> Spending:
+        """What trials have cost so far; its clock starts when it is first asked for."""
+        return Spending(self.store.read("trials", self.sweep.name).to_pylist(), self.sweep.resources)
 
     @property
     def sweep(self) -> SweepConfig:
@@ -94,6 +105,8 @@ def launch_sweep(
     if is_over(store, sweep.name):
         console.print("every trial of this sweep has ended")
         return running
+    if not all(store.read_text(sweep.name, warm_file(dataset)) for dataset in sweep.datasets):
+        check_warm(sweep, base)
     if address is None:  # what is wrong here is better found before Ray starts
         check_fits(sweep.resources)
         check_inputs(sweep, base)
@@ -146,16 +159,28 @@ def make_agenda(running: Running, prepared: Prepared, scheduler: RungScheduler, 
         for row in store.unfinished_attempts(sweep.name)
         if row["role"] == "search" and row["dataset"] == dataset
     ]
+    number = list(sweep.datasets).index(dataset)
+    sampler = make_sampler(running.space(dataset), sweep.search, number, sweep.budget.steps)
+    for note in trials.warm_started.notes:
+        progress.note(note)
+    for outcome in trials.warm_started.outcomes:
+        sampler.tell(outcome)
+
+    def ended_early(fewer: int, why: str) -> None:
+        progress.shorten(dataset, fewer, why)
+        record_end(store, sweep.name, dataset, fewer, why)
+
     proposals = Proposals(
-        make_sampler(running.space(dataset), sweep.search, list(sweep.datasets).index(dataset)),
+        sampler,
         trials.search,
         sweep.search.trials,
         sweep.search.cohort,
         earlier["search"],
         begun,
         trials.warm(),
-        lambda fewer, why: progress.shorten(dataset, fewer, why),
+        ended_early,
         prepared.several_kinds,
+        limits_of(running, dataset, earlier["search"]),
     )
     progress.expect(dataset, trials.expected(), earlier)
     done = {
@@ -169,6 +194,15 @@ def make_agenda(running: Running, prepared: Prepared, scheduler: RungScheduler, 
         trials.baselines,
         lambda a: (a.tasks[0].config.config_id, a.seed, a.role) in done,
     )
+
+
+def limits_of(running: Running, dataset: str, earlier: Sequence[Outcome]) -> Limits:
+    """What may end a dataset's search early; an end that an earlier launch recorded stays."""
+    if running.sweep.search.stop == Stop():
+        return NoLimits()
+    before = recorded_end(running.store, running.sweep.name, dataset)
+    why = before["why"] if before else None
+    return StopLimits(running.sweep.search, dataset, running.spending, earlier, why)
 
 
 @dataclass
@@ -213,14 +247,21 @@ class Trials:
         )
 
     def warm(self) -> list[PipelineConfig]:
-        """The presets that the search starts with, on the first student and the middle optimization."""
+        """What is tried first: presets on the first student and the middle optimization, then the others."""
         base = self._config(next(iter(self.prepared.architectures.values())))
         kind = self.prepared.row["task_kind"]
         names = self.running.sweep.search.warm_presets
         configs = [PRESETS[name].applied(base, kind) for name in names]
         for name, config in zip(names, configs, strict=True):
             check_preset(name, config, self.dataset, self.prepared.tokenizers)
-        return configs
+        return [*configs, *self.warm_started.configs]
+
+    @cached_property
+    def warm_started(self) -> Warm:
+        """What of other sweeps and of recipes the search starts with."""
+        running = self.running
+        space, base = running.space(self.dataset), Path(running.launch.base)
+        return warm_start(running.store, running.sweep, self.dataset, space, self.prepared.row, base)
 
     def search(self, tasks: tuple[Task, ...]) -> Assignment:
         """Trials of the search, compared at the rungs."""
@@ -233,7 +274,7 @@ class Trials:
     @cached_property
     def no_teacher(self) -> dict[str, float]:
         """Validation scores of the references, by architecture; read once they have ended."""
-        rows = self._rows("baseline")
+        rows = filter(is_full, self._rows("baseline"))
         seed = self.running.sweep.search.seed
         labels_only = [r for r in rows if r["seed"] == seed and r["prediction_loss"] == "labels"]
         return {row["student"]: row["score"] for row in labels_only}
@@ -241,7 +282,9 @@ class Trials:
     def finalists(self) -> list[Assignment]:
         """The best configs of the search on new seeds; alone in the final, a config is tested right away."""
         search = self.running.sweep.search
-        rows = sorted(self._rows("search"), key=lambda row: -row["score"])[: search.finalists.top]
+        rows, note = finalists_of(self._rows("search"), search)
+        if note:
+            self.running.console.print(f"{self.dataset}: {note}", highlight=False)
         return [
             Assignment(
                 self.dataset,
@@ -284,24 +327,6 @@ class Trials:
         ]
 
     def _rows(self, role: str) -> list[dict[str, Any]]:
-        """Completed rows of the dataset in a role, all with a score."""
+        """Rows of the dataset in a role."""
         rows: list[dict[str, Any]] = self.running.store.read("trials", self.running.sweep.name).to_pylist()
-        return [
-            row for row in rows if row["dataset"] == self.dataset and row["role"] == role and is_full(row)
-        ]
-
-
-def past_outcomes(store: Store, sweep: str, dataset: str) -> dict[str, list[Outcome]]:
-    """The trials of a dataset that earlier launches finished, by role, in the order in which they ended."""
-    curves: dict[tuple[str, int], list[tuple[int, float]]] = {}
-    for row in store.read("epochs", sweep).to_pylist():
-        if row["dataset"] == dataset and row["score"] is not None:
-            curves.setdefault((row["trial_id"], row["attempt"]), []).append((row["step"], row["score"]))
-    found: dict[str, list[Outcome]] = {role: [] for role in ROLES}
-    for row in store.read("trials", sweep).sort_by("ended_at").to_pylist():
-        if row["dataset"] == dataset:
-            curve = tuple(sorted(curves.get((row["trial_id"], row["attempt"]), [])))
-            config = PipelineConfig.model_validate_json(row["config"])
-            outcome = Outcome(config, row["origin"], row["status"], curve, row["steps"], row["error"])
-            found[row["role"]].append(outcome)
-    return found
+        return [row for row in rows if row["dataset"] == self.dataset and row["role"] == role]

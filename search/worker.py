@@ -31,6 +31,7 @@ from distiller.search.assignment import (
     outcomes_to_json,
 )
 from distiller.search.materials import Notes, material_for, worker_device
+from distiller.search.past import costs_of
 from distiller.search.prepare import answer, measure_latencies
 from distiller.search.rows import attempt_row, epoch_rows, now, result_columns, space_columns, trial_row
 from distiller.spaces.errors import InputError
@@ -179,7 +180,8 @@ class TrialRunner:
         task, result = self.assignment.tasks[number], self.work.results[number]
         curve = tuple((p.step, p.score) for p in result.curve if p.error is None)
         steps = result.curve[-1].step if result.curve else 0
-        return Outcome(task.config, task.origin, status, curve, steps, result.error)
+        costs = {} if status == "failed" else costs_of(vars(self.work.cost()))
+        return Outcome(task.config, task.origin, status, curve, steps, result.error, costs)
 
     def _rows(self, number: int, status: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The terminal row of a trial as things stand, and its epochs."""

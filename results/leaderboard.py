@@ -185,7 +185,11 @@ def _note(
     retrained: Sequence[Row], finalists: Sequence[Entry], searched: Sequence[Row], sweep: SweepConfig | None
 ) -> str:
     planned = sweep.search.finalists if sweep else None
-    wanted = planned.seeds * min(planned.top, len({row["config_id"] for row in searched})) if planned else 0
+    costs = sweep.search.costs if sweep else ()
+    configs = {row["config_id"] for row in searched}
+    if costs:  # which may be fewer than there are places
+        configs = {entry.config_id for entry in pareto_set([Entry((row,)) for row in searched], costs)}
+    wanted = planned.seeds * min(planned.top, len(configs)) if planned else 0
     notes = []
     if not searched and not finalists:
         return "no trial has completed the whole budget"
@@ -199,8 +203,8 @@ def _note(
         notes.append(f"{len(left_out)} finalist(s) left out, for want of a completed run on every seed")
     if retrained and len(retrained) < wanted:
         notes.append(f"{len(retrained)} of {wanted} finalist runs have ended: the winner may change")
-    if sweep and sweep.search.costs:
-        against = " and ".join(sweep.search.costs)
+    if costs:
+        against = " and ".join(costs)
         notes.append(f"the answer is the Pareto set of score against {against}; test is of the best score")
     return "; ".join(notes)
 

@@ -125,3 +125,16 @@ def test_search_trials_stand_in_before_there_are_finalists(demo):
     (board,) = leaderboard(found.store, "demo")
     assert [entry.config_id for entry in board.pareto] == [rows[2]["config_id"], rows[0]["config_id"]]
     assert board.best.config_id == unmeasured["config_id"]
+
+
+def test_a_front_smaller_than_the_final_is_no_unfinished_one(demo):
+    """The sweep has room for three finalists, and one config beats all others."""
+    found = demo({"trec": "{builtin: trec}"})
+    text = found.text.replace("search: {", "search: {scheduler: none, objectives: [score, parameters], ")
+    found.store.write_text("demo", "sweep.yaml", text)
+    best, other = of_size(found, 2, 128), of_size(found, 4, 256)
+    found.trial("trec", best, 0.6)
+    found.trial("trec", other, 0.5)
+    found.retrain("trec", best, [0.6, 0.61, 0.62])
+    (board,) = leaderboard(found.store, "demo")
+    assert "may change" not in board.note

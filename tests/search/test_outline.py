@@ -155,7 +155,7 @@ def test_more_presets_than_trials_are_refused(planned, refused):
         ({"sampler": "quasi_random", "scheduler": "none"}, "quasi-random; every trial in full"),
         (
             {"sampler": "bohb", "trials": 5, "stop": {"hours": 2, "target": {"animals": 0.5}, "patience": 3}},
-            "bohb, 20% from the prior, models once 8 trials compare, so with these it never does; "
+            "bohb, 20% from the prior, models once 11 trials compare, so with these it never does; "
             "asha at 1, 4 of 12 steps; ends after 2 hours or a score of 0.5 or 3 trials without a better one",
         ),
         (

@@ -7,7 +7,7 @@ from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
@@ -76,7 +76,7 @@ class AshaRule:
     def __init__(self, rungs: int, reduction: int):
         self.reduction = reduction
         self.known: set[str] = set()
-        self.asha = AsyncHyperBandScheduler(
+        self.asha: Any = AsyncHyperBandScheduler(
             time_attr="time",
             metric="score",
             mode="max",

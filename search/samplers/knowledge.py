@@ -90,8 +90,8 @@ class SeveralObjectives:
 
     def __init__(self, space: Space, search: Search):
         self.costs = search.costs
-        directions: list[Direction] = ["maximize", *("minimize" for _ in self.costs)]
-        self.model = Tpe(space, directions)
+        down: list[Direction] = ["minimize"] * len(self.costs)
+        self.model = Tpe(space, ["maximize", *down])
         self.startup, self.told = search.startup, 0
 
     @property

@@ -43,7 +43,8 @@ class Proposals:
             sampler.tell(outcome)
         self.begun = {task.config.config_id for task in begun}
         self.seen = {o.config.config_id for o in earlier} | self.begun
-        warm_before = {one.config.config_id for one in (*earlier, *begun) if one.origin == "warm"}
+        before: list[Outcome | Task] = [*earlier, *begun]
+        warm_before = {one.config.config_id for one in before if one.origin == "warm"}
         sampler.resume(len(self.seen - warm_before))
         self.left = max(0, trials - len(earlier))
         self.spare: dict[tuple[Any, ...], list[Task]] = {}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from distiller.results.pareto import COST_COLUMNS, pareto
 from distiller.results.store import Row
 from distiller.spaces.config import PipelineConfig
 
@@ -87,6 +88,10 @@ class Entry:
         scored = [(row["seed"], row["test_score"]) for row in own or self.tested]
         return Scores(*zip(*scored, strict=True)) if scored else None
 
+    def cost(self, objective: str) -> float | None:
+        """What the student costs: `parameters`, `flops` or `latency`; None where it was not measured."""
+        return self._largest(COST_COLUMNS[objective])
+
     def _largest(self, column: str) -> float | None:
         return max((float(row[column]) for row in self.rows if finite(row[column])), default=None)
 
@@ -95,6 +100,7 @@ class Entry:
             "config_id": self.config_id,
             "student": self.student,
             "parameters": self.parameters,
+            "flops": self.cost("flops"),
             "latency_ms": self.latency_ms,
             "validation": self.validation.to_dict(),
             "test": self.test.to_dict() if self.test else None,
@@ -142,6 +148,17 @@ class Gain:
 
     def __str__(self) -> str:
         return f"{self.difference:+.3f}" + ("" if self.noise is None else f" ± {self.noise:.3f}")
+
+
+def pareto_set(entries: Sequence[Entry], costs: Sequence[str]) -> tuple[Entry, ...]:
+    """Those that no other beats in mean validation score and all costs, best score first; an entry without a
+    measured cost is left out."""
+    measured = [entry for entry in entries if all(entry.cost(cost) is not None for cost in costs)]
+    points = [
+        (entry.validation.mean, *(-value for cost in costs if (value := entry.cost(cost)) is not None))
+        for entry in measured
+    ]
+    return tuple(measured[place] for place in pareto(points))
 
 
 def is_full(row: Row) -> bool:

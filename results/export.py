@@ -59,6 +59,9 @@ def export(
 ) -> list[Exported]:
     """Writes `<out>/<dataset>.yaml` for each dataset: its winner or, under a limit, the best within it.
 
+    Of a sweep with several objectives, `<dataset>.pareto-2.yaml` and so on are the rest of the Pareto set,
+    unless a limit says which one is wanted.
+
     Finalists come first, by their mean on validation; where none fits, the best full search trial. Nothing
     is written unless every dataset asked for has such a config; without `datasets`, one that has no full run
     yet is left out with a warning.
@@ -86,12 +89,22 @@ def export(
         if not full and datasets is None:
             _log.warning("%s: not exported: no trial has completed the whole budget", dataset)
             continue
-        picked.append((found[dataset], *_pick(found[dataset], full, max_parameters, max_latency)))
+        board = found[dataset]
+        best, basis = _pick(board, full, max_parameters, max_latency)
+        picked.append((board, best, basis, f"{dataset}.yaml"))
+        if max_parameters is None and max_latency is None:
+            others = [entry for entry in board.pareto if entry.config_id != best.config_id]
+            said = f"of the Pareto set of {', '.join(board.objectives)} on validation"
+            for number, entry in enumerate(others, 2):
+                picked.append((board, entry, said, f"{dataset}.pareto-{number}.yaml"))
     if not picked:
         raise InputError(f"--sweep {name}: no trial has completed the whole budget; launch it to go on")
     launched = about_launch(store, name)
     origin = {"sweep": name, "store": store.url}
-    return [_write(board, entry, basis, frozen, launched, origin, out) for board, entry, basis in picked]
+    return [
+        _write(board, entry, basis, frozen, launched, origin, out / name)
+        for board, entry, basis, name in picked
+    ]
 
 
 def _pick(
@@ -134,7 +147,7 @@ def _write(
     sweep: SweepConfig,
     launched: dict[str, Any],
     origin: dict[str, str],
-    out: Path,
+    path: Path,
 ) -> Exported:
     row = entry.rows[0]
     used = {teacher.checkpoint for teacher in entry.config.teacher}
@@ -158,7 +171,6 @@ def _write(
             "torch_version": json.loads(row["versions"] or "{}").get("torch"),
         },
     )
-    path = out / f"{board.dataset}.yaml"
     text = f"# Train it again: distiller train {path.as_posix()} --out student/\n{recipe.to_yaml()}"
     check_recipe(text, str(path))  # what is written reads back, or nothing is written
     write_file(path, text)

@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from distiller.results.entries import OPTIMISTIC, Entry, Gain, finite, is_full
+from distiller.results.entries import OPTIMISTIC, Entry, Gain, finite, is_full, pareto_set
 from distiller.results.frozen import frozen_sweep
 from distiller.results.store import Row, Store
 from distiller.spaces.presets import BASELINES, PRESETS
@@ -28,6 +28,9 @@ class DatasetBoard:
         baselines: by preset name, the best config with the preset's stages instead, on the same seeds.
         note: what keeps the answer from being final; empty where nothing does.
         completed, stopped, failed: trials of all roles.
+        objectives: what the sweep searched for; of several, the answer is `pareto`.
+        pareto: finalists that no other beats in score and all costs, best score first; before there are
+            finalists, full search trials. Empty where score is the one objective.
     """
 
     dataset: str
@@ -43,6 +46,8 @@ class DatasetBoard:
     completed: int
     stopped: int
     failed: int
+    objectives: tuple[str, ...] = ("score",)
+    pareto: tuple[Entry, ...] = ()
 
     @property
     def winner(self) -> Entry | None:
@@ -80,6 +85,8 @@ class DatasetBoard:
             "config": self.best.config.model_dump(mode="json") if self.best else None,
             **{name: _written(self.baselines.get(name)) for name in BASELINES},
             "gain": self.gain.to_dict() if self.gain else None,
+            "objectives": list(self.objectives),
+            "pareto": [entry.to_dict() for entry in self.pareto],
             "note": self.note,
             "trials": {"completed": self.completed, "stopped": self.stopped, "failed": self.failed},
         }
@@ -117,6 +124,8 @@ def _board(dataset: str, rows: Sequence[Row], facts: Row, sweep: SweepConfig | N
     kind = facts.get("task_kind") or _any(rows, "task_kind") or (config.kind if config else None)
     own = best.rows if best else ()  # where teachers are searched too, the best student's own teacher
     status = Counter(row["status"] for row in rows)
+    costs = sweep.search.costs if sweep else ()
+    whole = finalists or tuple(Entry((row,)) for row in searched)
     return DatasetBoard(
         dataset=dataset,
         task_kind=kind,
@@ -131,6 +140,8 @@ def _board(dataset: str, rows: Sequence[Row], facts: Row, sweep: SweepConfig | N
         completed=status["completed"],
         stopped=status["stopped"],
         failed=status["failed"],
+        objectives=("score", *costs),
+        pareto=pareto_set(whole, costs) if costs else (),
     )
 
 
@@ -174,7 +185,11 @@ def _note(
     retrained: Sequence[Row], finalists: Sequence[Entry], searched: Sequence[Row], sweep: SweepConfig | None
 ) -> str:
     planned = sweep.search.finalists if sweep else None
-    wanted = planned.seeds * min(planned.top, len({row["config_id"] for row in searched})) if planned else 0
+    costs = sweep.search.costs if sweep else ()
+    configs = {row["config_id"] for row in searched}
+    if costs:  # which may be fewer than there are places
+        configs = {entry.config_id for entry in pareto_set([Entry((row,)) for row in searched], costs)}
+    wanted = planned.seeds * min(planned.top, len(configs)) if planned else 0
     notes = []
     if not searched and not finalists:
         return "no trial has completed the whole budget"
@@ -188,6 +203,9 @@ def _note(
         notes.append(f"{len(left_out)} finalist(s) left out, for want of a completed run on every seed")
     if retrained and len(retrained) < wanted:
         notes.append(f"{len(retrained)} of {wanted} finalist runs have ended: the winner may change")
+    if costs:
+        against = " and ".join(costs)
+        notes.append(f"the answer is the Pareto set of score against {against}; test is of the best score")
     return "; ".join(notes)
 
 
@@ -209,11 +227,20 @@ def render(found: Sequence[DatasetBoard]) -> Group:
         table.add_row("teacher", _number(board.teacher_validation), _number(board.teacher_test))
         best = "best student" if board.winner else "best search trial"
         table.add_row(*_cells(best, board.best), style="bold")
+        for other in board.pareto:
+            if board.best is None or other.config_id != board.best.config_id:
+                table.add_row(*_cells(pareto_label(board, other), other), style="bold")
         for label, entry in (("plain Hinton KD", board.hinton), ("no teacher", board.no_teacher)):
             table.add_row(*_cells(label, entry))
         table.add_row("majority or mean", _number(board.majority_score))
         parts += [table, *_said(board), Text("")]
     return Group(*parts)
+
+
+def pareto_label(board: DatasetBoard, entry: Entry) -> str:
+    """What a member of the Pareto set is called, with the cost that tables have no column for."""
+    flops = entry.cost("flops") if "flops" in board.objectives else None
+    return "Pareto set" if flops is None else f"Pareto set, {flops / 1e6:.3g} MFLOP"
 
 
 def _cells(label: str, entry: Entry | None) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from distiller.search.assignment import Assignment, Outcome, Task
+from distiller.search.limits import Limits, NoLimits
 from distiller.search.samplers import Sampler
 from distiller.spaces.config import PipelineConfig
 
@@ -35,23 +36,28 @@ class Proposals:
         several_kinds: bool = False,
         workers: int = 0,
         together: Sequence[Sequence[Task]] = (),
+        limits: Limits | None = None,
     ):
         """`earlier` launches finished some trials, and `begun` others that they did not finish.
 
         `together` are cohorts among those begun: they stay together, as their student checkpoint is of all.
 
         `warm` configs are tried before any that the sampler proposes, whether or not its space holds them.
-        `ended_early` is told how many trials there will not be, and why, where the space has too few configs.
-        `several_kinds` is as in `cohort_group`. With a number of `workers`, short trials are handed out
-        several at a time, to be run one after another.
+        `ended_early` is told how many trials there will not be, and why, where the space has too few configs
+        or `limits` are reached. `several_kinds` is as in `cohort_group`. With a number of `workers`, short
+        trials are handed out several at a time, to be run one after another.
         """
         self.sampler, self.make, self.cohort, self.ended_early = sampler, make, cohort, ended_early
         self.several_kinds, self.workers = several_kinds, workers
+        self.limits: Limits = limits or NoLimits()
         self.ended, self.seconds = 0, 0.0
         for outcome in earlier:
             self.tell(outcome)
-        self.seen = {o.config.config_id for o in earlier} | {t.config.config_id for t in begun}
-        sampler.resume(len(self.seen))
+        self.begun = {task.config.config_id for task in begun}
+        self.seen = {o.config.config_id for o in earlier} | self.begun
+        before: list[Outcome | Task] = [*earlier, *begun]
+        warm_before = {one.config.config_id for one in before if one.origin == "warm"}
+        sampler.resume(len(self.seen - warm_before))
         self.left = max(0, trials - len(earlier))
         self.spare: dict[tuple[Any, ...], list[Task]] = {}
         fresh = [Task(config, "warm") for config in warm if config.config_id not in self.seen]
@@ -73,6 +79,8 @@ class Proposals:
             whole = self.together.pop(0)
             self.left -= len(whole)
             return self.make(tuple(whole))
+        if self.left and (why := self.limits.reached()) is not None:
+            self._only_begun(why)
         size = min(self._size(), self.left)
         if size:
             self._gather(size)
@@ -131,6 +139,17 @@ class Proposals:
                 self._end(f"no new config among {known} proposals: the space is exhausted", held)
                 return
 
+    def _only_begun(self, why: str) -> None:
+        """A limit is reached: what an earlier launch began is still run, nothing else."""
+        groups = {
+            group: [task for task in tasks if task.config.config_id in self.begun]
+            for group, tasks in self.spare.items()
+        }
+        self.spare = {group: tasks for group, tasks in groups.items() if tasks}
+        held = sum(map(len, self.spare.values()))
+        if held < self.left:
+            self._end(why, held)
+
     def _end(self, why: str, held: int) -> None:
         short, self.left = self.left - held, held
         self.ended_early(short, why)
@@ -179,6 +198,7 @@ class Agenda:
                 assignment = self.queue.pop(0) if self.queue else None
             if assignment is not None:
                 self.running += len(assignment.tasks)
+                self.proposals.limits.started(assignment)
                 return assignment
             if self.running:
                 return None
@@ -194,6 +214,7 @@ class Agenda:
     def ended(self, assignment: Assignment, outcome: Outcome) -> None:
         """A trial ended; the sampler learns from those of the search."""
         self.running -= 1
+        self.proposals.limits.ended(assignment, outcome)
         if assignment.role == "search":
             self.proposals.tell(outcome)
 

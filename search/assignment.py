@@ -114,6 +114,7 @@ class Outcome:
 
     Attributes:
         seconds: wall time from its start to its end.
+        costs: parameters, flops and latency of the student, those that were measured.
     """
 
     config: PipelineConfig
@@ -123,6 +124,7 @@ class Outcome:
     steps: int
     error: str | None = None
     seconds: float = 0.0
+    costs: dict[str, float] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:
@@ -146,6 +148,7 @@ def outcomes_from_json(text: str) -> list[Outcome]:
             o["steps"],
             o["error"],
             o["seconds"],
+            o["costs"],
         )
         for o in json.loads(text)
     ]

@@ -136,17 +136,21 @@ def status(store: StoreOption = STORE, sweep: SweepOption = None, as_json: JsonO
     from distiller.results.export import chosen_sweep
     from distiller.results.leaderboard import leaderboard, render
     from distiller.results.store import Store
+    from distiller.search.ended import recorded_end
 
     opened = Store.open(store)
     name = chosen_sweep(opened, sweep)
     boards = leaderboard(opened, name)
     open_attempts = opened.unfinished_attempts(name)
+    ended = {board.dataset: recorded_end(opened, name, board.dataset) for board in boards}
     if as_json:
-        _print_json(
-            {"sweep": name, "running_or_lost": len(open_attempts), "datasets": [b.to_dict() for b in boards]}
-        )
+        found = [{**board.to_dict(), "ended_early": ended[board.dataset]} for board in boards]
+        _print_json({"sweep": name, "running_or_lost": len(open_attempts), "datasets": found})
         return
     console.print(render(boards))
+    for dataset, end in ended.items():
+        if end is not None:
+            console.print(f"{dataset}: the search ended {end['fewer']} trials early: {end['why']}")
     console.print(f"{len(open_attempts)} trials started and not ended (running, or lost with their worker)")
 
 

@@ -14,9 +14,10 @@ from distiller.results.patience import StorageError
 from distiller.results.store import Store
 from distiller.search.assignment import Assignment, Launch, Outcome, Task, outcomes_to_json
 from distiller.search.notes import Notes
-from distiller.search.past import ended_outcomes
+from distiller.search.past import costs_of, ended_outcomes
 from distiller.search.rows import attempt_row, epoch_rows, now, one_line, space_columns, trial_row
 from distiller.search.time_limit import TimeLimit
+from distiller.spaces.search import Halving
 
 if TYPE_CHECKING:  # another trainer than ours does without torch
     from collections.abc import Sequence
@@ -138,7 +139,7 @@ class Group:
             status = "failed" if result.error else "completed" if result.completed else "stopped"
             row, epochs = self._rows(number, status)
             self._commit(number, row, epochs)
-            self.outcomes.append(self._outcome(number, status))
+            self.outcomes.append(self._outcome(number, status, row))
         self.work = None
         self.resumption.remove()
         return None
@@ -149,7 +150,7 @@ class Group:
         Those that do not predict yet go on too, uncompared.
         """
         scheduler, steps = self.launch.sweep.search.scheduler, self.launch.sweep.budget.steps
-        assert scheduler is not None
+        assert isinstance(scheduler, Halving)
         compared = [r for r in reports if self.tasks[r.member].config.predicts(r.step, steps)]
         best = sorted((r for r in compared if r.error is None), key=lambda r: -r.score)
         going = [r.member for r in best[: math.ceil(len(compared) / scheduler.reduction)]]
@@ -160,7 +161,7 @@ class Group:
         return {
             "score": progress.score,
             "rung": self.assignment.rungs.index(progress.step),
-            "outcomes": outcomes_to_json([self._outcome(0, "stopped")]),
+            "outcomes": outcomes_to_json([self._outcome(0, "stopped", row)]),
             "if_stopped": json.dumps({"row": row, "epochs": epochs}, default=str),
             "done": False,
             **self.resumption.report(),
@@ -196,13 +197,13 @@ class Group:
         self.store.write_epochs(epochs)
         self.store.write_trial(row, space_columns(self.tasks[number].config))
 
-    def _outcome(self, number: int, status: str) -> Outcome:
+    def _outcome(self, number: int, status: str, row: dict[str, Any]) -> Outcome:
         assert self.work is not None
         task, result = self.tasks[number], self.work.results[number]
         curve = tuple((p.step, p.score) for p in result.curve if p.error is None)
         steps = result.curve[-1].step if result.curve else 0
         seconds = (now() - self.started_at).total_seconds()
-        return Outcome(task.config, task.origin, status, curve, steps, result.error, seconds)
+        return Outcome(task.config, task.origin, status, curve, steps, result.error, seconds, costs_of(row))
 
     def _rows(self, number: int, status: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The terminal row of a trial as things stand, and its epochs."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,9 +16,12 @@ from distiller.results.entries import is_full
 from distiller.results.leaderboard import leaderboard
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
-from distiller.search.assignment import Assignment, Launch, Preparation, Task
+from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
 from distiller.search.begun import begun_together
+from distiller.search.ended import record_end, recorded_end
+from distiller.search.finalists import finalists_of
 from distiller.search.frozen import check_same, freeze, is_over, mark_over
+from distiller.search.limits import Limits, NoLimits, Spending, StopLimits
 from distiller.search.past import past_outcomes
 from distiller.search.plan import (
     cache_from,
@@ -31,11 +35,14 @@ from distiller.search.plan import (
 from distiller.search.prepared import Prepared, check_inputs, pairs_of, record_dataset
 from distiller.search.progress import Progress
 from distiller.search.samplers import make_sampler
-from distiller.search.searcher import AssignmentSearcher, RungScheduler
+from distiller.search.schedulers import RungScheduler
+from distiller.search.searcher import AssignmentSearcher
 from distiller.search.session import check_fits, concurrency, provenance, ray_session, run_trials
+from distiller.search.warm import Warm, check_warm, warm_file, warm_start
 from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.files import write_yaml
 from distiller.spaces.presets import BASELINES, PRESETS
+from distiller.spaces.search import Stop
 from distiller.spaces.space import Space
 from distiller.spaces.student import Student
 from distiller.spaces.sweep import SweepConfig, of_presets, parse_sweep, sweep_text
@@ -49,6 +56,11 @@ class Running:
     store: Store
     console: Console
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def spending(self) -> Spending:
+        """What trials have cost so far; its clock starts when it is first asked for."""
+        return Spending(self.store.read("trials", self.sweep.name).to_pylist(), self.sweep.resources)
 
     @property
     def sweep(self) -> SweepConfig:
@@ -104,6 +116,8 @@ def launch_sweep(
         console.print("every trial of this sweep has ended")
         store.remove_checkpoints(sweep.name)
         return running
+    if not all(store.read_text(sweep.name, warm_file(dataset)) for dataset in sweep.datasets):
+        check_warm(sweep, base)
     if address is None:  # what is wrong here is better found before Ray starts
         check_fits(sweep.resources)
         check_inputs(sweep, base)
@@ -120,8 +134,7 @@ def launch_sweep(
 def train(running: Running) -> None:
     """Teachers and their outputs, then all trials: one run of Ray Tune, so that workers start once."""
     sweep, store = running.sweep, running.store
-    halving = sweep.search.scheduler
-    scheduler = RungScheduler(store, sweep.rungs(), halving.reduction if halving else 2)
+    scheduler = RungScheduler(store, sweep.rungs(), sweep.search.scheduler)
     progress = Progress(running.console, "trials")
     progress.prepare(sweep.datasets)
     preparations = [
@@ -158,19 +171,31 @@ def make_agenda(running: Running, prepared: Prepared, scheduler: RungScheduler, 
         for row in store.unfinished_attempts(sweep.name)
         if row["role"] == "search" and row["dataset"] == dataset
     )
+    number = list(sweep.datasets).index(dataset)
+    sampler = make_sampler(running.space(dataset), sweep.search, number, sweep.budget.steps)
+    for note in trials.warm_started.notes:
+        progress.note(note)
+    for outcome in trials.warm_started.outcomes:
+        sampler.tell(outcome)
+
+    def ended_early(fewer: int, why: str) -> None:
+        progress.shorten(dataset, fewer, why)
+        record_end(store, sweep.name, dataset, fewer, why)
+
     proposals = Proposals(
-        make_sampler(running.space(dataset), sweep.search, list(sweep.datasets).index(dataset)),
+        sampler,
         trials.search,
         sweep.search.trials,
         sweep.search.cohort,
         earlier["search"],
         [task for tasks in begun for task in tasks],
         trials.warm(),
-        lambda fewer, why: progress.shorten(dataset, fewer, why),
+        ended_early,
         prepared.several_kinds,
         # Several at a time are not compared at rungs on the way.
         concurrency(sweep.resources) if sweep.search.scheduler is None else 0,
         [tasks for tasks in begun if len(tasks) > 1],
+        limits_of(running, dataset, earlier["search"]),
     )
     progress.expect(dataset, trials.expected(), earlier)
     done = {
@@ -184,6 +209,15 @@ def make_agenda(running: Running, prepared: Prepared, scheduler: RungScheduler, 
         trials.baselines,
         lambda a: (a.tasks[0].config.config_id, a.seed, a.role) in done,
     )
+
+
+def limits_of(running: Running, dataset: str, earlier: Sequence[Outcome]) -> Limits:
+    """What may end a dataset's search early; an end that an earlier launch recorded stays."""
+    if running.sweep.search.stop == Stop():
+        return NoLimits()
+    before = recorded_end(running.store, running.sweep.name, dataset)
+    why = before["why"] if before else None
+    return StopLimits(running.sweep.search, dataset, running.spending, earlier, why)
 
 
 @dataclass
@@ -228,14 +262,21 @@ class Trials:
         )
 
     def warm(self) -> list[PipelineConfig]:
-        """The presets that the search starts with, on the first student and the middle optimization."""
+        """What is tried first: presets on the first student and the middle optimization, then the others."""
         base = self._config(next(iter(self.prepared.architectures.values())))
         kind = self.prepared.row["task_kind"]
-        names = self.running.sweep.search.warm_start
+        names = self.running.sweep.search.warm_presets
         configs = [PRESETS[name].applied(base, kind) for name in names]
         for name, config in zip(names, configs, strict=True):
             check_preset(name, config, self.dataset, self.prepared.tokenizers)
-        return configs
+        return [*configs, *self.warm_started.configs]
+
+    @cached_property
+    def warm_started(self) -> Warm:
+        """What of other sweeps and of recipes the search starts with."""
+        running = self.running
+        space, base = running.space(self.dataset), Path(running.launch.base)
+        return warm_start(running.store, running.sweep, self.dataset, space, self.prepared.row, base)
 
     def search(self, tasks: tuple[Task, ...]) -> Assignment:
         """Trials of the search, compared at the rungs."""
@@ -254,7 +295,7 @@ class Trials:
     @cached_property
     def no_teacher(self) -> dict[str, float]:
         """Validation scores of the references, by architecture; read once they have ended."""
-        rows = self._rows("baseline")
+        rows = filter(is_full, self._rows("baseline"))
         seed = self.running.sweep.search.seed
         labels_only = [r for r in rows if r["seed"] == seed and r["prediction_loss"] == "labels"]
         return {row["student"]: row["score"] for row in labels_only}
@@ -262,7 +303,9 @@ class Trials:
     def finalists(self) -> list[Assignment]:
         """The best configs of the search on new seeds; alone in the final, a config is tested right away."""
         search = self.running.sweep.search
-        rows = sorted(self._rows("search"), key=lambda row: -row["score"])[: search.finalists.top]
+        rows, note = finalists_of(self._rows("search"), search)
+        if note:
+            self.running.console.print(f"{self.dataset}: {note}", highlight=False)
         return [
             Assignment(
                 self.dataset,
@@ -305,8 +348,6 @@ class Trials:
         ]
 
     def _rows(self, role: str) -> list[dict[str, Any]]:
-        """Completed rows of the dataset in a role, all with a score."""
+        """Rows of the dataset in a role."""
         rows: list[dict[str, Any]] = self.running.store.read("trials", self.running.sweep.name).to_pylist()
-        return [
-            row for row in rows if row["dataset"] == self.dataset and row["role"] == role and is_full(row)
-        ]
+        return [row for row in rows if row["dataset"] == self.dataset and row["role"] == role]

@@ -62,7 +62,7 @@ def material_for(launch: Launch, dataset: str, teacher: str) -> Material:
         space, _ = planned_space(sweep, dataset, tokenizers=tokenizers_of(sweep, dataset, base))
         depths, layers = depths_of(space, material), material.teacher.layers
         material.demand = Demand.of_space(space, depths, layers)
-        for name in sweep.search.warm_start:
+        for name in sweep.search.warm_presets:
             preset = PRESETS[name].applied(PipelineConfig(), material.dataset.task.kind)
             for depth in depths:
                 material.demand |= Demand.of_config(preset, depth, layers)

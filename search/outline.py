@@ -13,10 +13,12 @@ from rich.text import Text
 from distiller.pipelines.data import load_dataset
 from distiller.pipelines.own import adopt_own_parts
 from distiller.search.checkpoints import check_checkpoints, teacher_config
+from distiller.search.method import method
 from distiller.search.plan import check_preset, planned_space, preset_departures, teachers_of
 from distiller.search.prepare import architectures
 from distiller.search.prepared import check_inputs
 from distiller.search.tokenizers import tokenizers_of
+from distiller.search.warm import check_warm
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.own import registered
 from distiller.spaces.presets import BASELINES, PRESETS
@@ -39,6 +41,7 @@ def read_sweep(reference: str, presets: Sequence[str]) -> tuple[SweepConfig, Pat
     for dataset in sweep.datasets:
         planned_space(sweep, dataset)
     check_inputs(sweep, base)
+    check_warm(sweep, base)
     return sweep, base
 
 
@@ -59,7 +62,7 @@ def met_space(sweep: SweepConfig, dataset: str, base: Path) -> tuple[Space, list
     student = next(iter(found.values()))  # where presets start
     teacher = [{"checkpoint": name} for name in teams[0]]
     start = PipelineConfig.model_validate({"student": student, "teacher": teacher})
-    for name in sweep.search.warm_start:
+    for name in sweep.search.warm_presets:
         check_preset(name, PRESETS[name].applied(start, sweep.datasets[dataset].kind), dataset, tokenizers)
     return space, removed, len(found)
 
@@ -95,6 +98,7 @@ def outline(sweep: SweepConfig, base: Path) -> list[dict[str, Any]]:
                 "search_trials": search.trials,
                 "other_trials": references + after,
                 "steps": sweep.budget.steps,
+                "method": method(sweep, name, space),
             }
         )
     return found
@@ -115,5 +119,5 @@ def render_outline(entries: list[dict[str, Any]]) -> RenderableType:
             f"{entry['search_trials']} + {entry['other_trials']}",
             str(entry["steps"]),
         )
-    notes = [Text(note) for entry in entries for note in entry["left_out"]]
+    notes = [Text(note) for entry in entries for note in (entry["method"], *entry["left_out"])]
     return Group(table, *notes)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from distiller.results.pareto import COST_COLUMNS
 from distiller.results.schema import ROLES
 from distiller.results.store import Store
 from distiller.search.assignment import Assignment, Launch, Outcome, Task
@@ -52,4 +53,10 @@ def _outcome(row: dict[str, Any], curve: list[tuple[int, float]]) -> Outcome:
         row["steps"],
         row["error"],
         row["wall_seconds"] or 0.0,
+        costs_of(row),
     )
+
+
+def costs_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """What of a student's cost was measured, by objective."""
+    return {cost: float(row[column]) for cost, column in COST_COLUMNS.items() if row.get(column) is not None}

@@ -242,6 +242,6 @@ def preset_departures(sweep: SweepConfig, dataset: str) -> list[str]:
     kind = sweep.datasets[dataset].kind
     return [
         f"{dataset}: preset {name}: {said}"
-        for name in sweep.search.warm_start
+        for name in sweep.search.warm_presets
         for said in PRESETS[name].departures(kind)
     ]

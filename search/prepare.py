@@ -39,7 +39,7 @@ def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
         tokenizers = tokenizers_of(launch.sweep, dataset, Path(launch.base))
         material = material_for(launch, dataset, teacher)
         space, removed = planned_space(launch.sweep, dataset, material.teacher.layers, tokenizers)
-        fill_views(space, material, launch.sweep.budget.steps, launch.sweep.search.warm_start)
+        fill_views(space, material, launch.sweep.budget.steps, launch.sweep.search.warm_presets)
     data, task = material.dataset, material.dataset.task
     teacher_scores, majority = material.teacher_scores, material.majority_scores
     row = {

@@ -1,15 +1,13 @@
-"""Our side of Ray Tune: a Searcher that hands out preparations and assignments, and ASHA per dataset."""
+"""Our side of Ray Tune: a Searcher that hands out preparations and assignments."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ray.exceptions import RayTaskError
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from distiller.results.patience import StorageError
@@ -19,8 +17,7 @@ from distiller.search.assignment import Assignment, Launch, Outcome, Preparation
 from distiller.search.past import ended_outcomes
 from distiller.search.prepared import Prepared
 from distiller.search.progress import Progress
-from distiller.search.rows import identity, now, one_line, revived, space_columns, trial_row
-from distiller.spaces.config import PipelineConfig
+from distiller.search.rows import identity, now, one_line, space_columns, trial_row
 from distiller.spaces.errors import InputError
 
 AgendaOf = Callable[[str, list[Prepared]], Agenda]
@@ -230,112 +227,3 @@ def _problem_of(preparation: Preparation, result: dict[str, Any], error: Excepti
         else "the worker process died (killed, or out of memory)"
     )
     return RuntimeError(f"preparing {preparation.dataset} with {preparation.teacher}: {why}")
-
-
-class RungScheduler(FIFOScheduler):
-    """Ray's ASHA, once per dataset: scores of different datasets are never compared.
-
-    Rung i is time reduction ** i. A trial takes part only in rungs at which it predicts: the score of one
-    that is still in its first stage is neither judged nor held against others. A trial that ASHA stops gets
-    its row here, since only here it is known. A worker that stands by is stopped once `release` says so.
-    """
-
-    def __init__(self, store: Store, rungs: Sequence[int], reduction: int):
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.store, self.reduction = store, reduction
-        self.rungs = list(rungs)
-        self.errors: dict[str, Exception] = {}
-        self.release: Callable[[], bool] = lambda: True
-        self.by_dataset: dict[str, Any] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing, as with the searcher."""
-        return {}
-
-    def _asha(self, dataset: str) -> Any:
-        if dataset not in self.by_dataset:
-            self.by_dataset[dataset] = AsyncHyperBandScheduler(
-                time_attr="time",
-                metric="score",
-                mode="max",
-                grace_period=1,
-                reduction_factor=self.reduction,
-                # Ray takes a logarithm of this: half a unit more keeps it from rounding a rung away.
-                max_t=self.reduction ** (len(self.rungs) - 1) + 0.5,
-            )
-        return self.by_dataset[dataset]
-
-    def _judges(self, config: PipelineConfig, step: int) -> bool:
-        return config.predicts(step, steps=self.rungs[-1])
-
-    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Metric and mode are ours."""
-        return True
-
-    def learn(self, dataset: str, outcome: Outcome) -> None:
-        """Take a finished trial of an earlier launch into the rungs that it reached."""
-        if outcome.status == "failed":
-            return
-        past = _Past(f"earlier-{outcome.config.config_id}")
-        asha = self._asha(dataset)
-        asha.on_trial_add(None, past)
-        self._learn(asha, past, outcome, until=self.rungs[-1])
-
-    def _learn(self, asha: Any, trial: Any, outcome: Outcome, until: int) -> None:
-        """Take scores of an outcome, up to a step, into the rungs; a rung that knows the trial stays."""
-        for step, score in outcome.curve:
-            judged = step <= until and step in self.rungs[:-1] and self._judges(outcome.config, step)
-            if judged and math.isfinite(score):
-                time = self.reduction ** self.rungs.index(step)
-                asha.on_trial_result(None, trial, {"time": time, "score": score})
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """A trial starts."""
-        if "assignment" in trial.config:
-            self._asha(_assigned(trial).dataset).on_trial_add(tune_controller, trial)
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Go on, or stop here and now."""
-        if "standby" in result:
-            ended: str = TrialScheduler.STOP if self.release() else TrialScheduler.CONTINUE
-            return ended
-        if "rung" not in result:
-            go_on: str = TrialScheduler.CONTINUE
-            return go_on
-        assignment = _assigned(trial)
-        self._learn_passed(assignment, trial, result)
-        if not self._judges(assignment.tasks[0].config, self.rungs[result["rung"]]):
-            return str(TrialScheduler.CONTINUE)
-        said = {"time": self.reduction ** result["rung"], "score": result["score"]}
-        decision: str = self._asha(assignment.dataset).on_trial_result(tune_controller, trial, said)
-        if decision == TrialScheduler.STOP:
-            row, epochs = revived(result["if_stopped"])
-            self.store.write_epochs(epochs)
-            self.store.write_trial(row, space_columns(assignment.tasks[0].config))
-        return decision
-
-    def _learn_passed(self, assignment: Assignment, trial: Any, result: dict[str, Any]) -> None:
-        """Rungs that a resumed trial passed before count for others; it is not judged there again."""
-        if "resumed_from" in result and assignment.rungs:
-            (outcome,) = outcomes_from_json(result["outcomes"])
-            self._learn(self._asha(assignment.dataset), trial, outcome, int(result["resumed_from"]))
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """The last step is no rung: nothing to compare, but rungs that were passed before a crash count."""
-        if "resumed_from" in result and len(_assigned(trial).tasks) == 1:
-            self._learn_passed(_assigned(trial), trial, result)
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Nothing to compare, but the searcher, which Ray tells less, wants the reason."""
-        error = trial.get_error()
-        if error is not None:
-            self.errors[trial.trial_id] = error
-
-
-@dataclass(frozen=True)
-class _Past:
-    trial_id: str
-
-
-def _assigned(trial: Any) -> Assignment:
-    return Assignment.from_json(trial.config["assignment"])

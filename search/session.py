@@ -18,7 +18,8 @@ import ray
 from ray import tune
 
 from distiller.search.assignment import Launch
-from distiller.search.searcher import AssignmentSearcher, RungScheduler
+from distiller.search.schedulers import RungScheduler
+from distiller.search.searcher import AssignmentSearcher
 from distiller.search.trainable import trainable_for
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import Resources

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -19,6 +19,7 @@ from distiller.spaces.narrowing import nearest, parse_space
 from distiller.spaces.own import load_parts
 from distiller.spaces.presets import PRESETS
 from distiller.spaces.priors import OneOf
+from distiller.spaces.search import Search, Stop
 from distiller.spaces.space import Group, Space, slot_paths
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -64,83 +65,6 @@ class Budget(_Strict):
     """Optimizer steps; augmented copies do not add to them."""
     evaluations: int = Field(default=8, ge=1)
     """How often a full run is scored on validation, evenly spaced."""
-
-
-class Asha(_Strict):
-    """Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934) over shares of the budget."""
-
-    reduction: int = Field(default=3, ge=2, le=16)
-    """One trial in `reduction` goes on at each rung."""
-    min_share: float = Field(default=1 / 9, gt=0, lt=1)
-    """The first rung, as a share of the budget; the next ones are `reduction` times higher."""
-
-    def rungs(self, budget_steps: int) -> list[int]:
-        """The steps at which trials are compared, the full budget last."""
-        steps: list[int] = []
-        share = self.min_share
-        while share < 1 - 1e-9:
-            step = max(1, round(share * budget_steps))
-            if step < budget_steps and step not in steps:
-                steps.append(step)
-            share *= self.reduction
-        return [*steps, budget_steps]
-
-
-class Finalists(_Strict):
-    """The best configs of a dataset's search, trained again on new seeds before one is chosen."""
-
-    top: int = Field(default=3, ge=0)
-    seeds: int = Field(default=3, ge=1)
-
-
-class Search(_Strict):
-    """How configs are chosen and how many are tried."""
-
-    trials: int = Field(default=100, ge=1)
-    """Trials per dataset."""
-    sampler: Literal["tpe", "random", "grid"] = "tpe"
-    startup: int = Field(default=10, ge=1)
-    """Trials drawn from the prior before TPE models what it has seen."""
-    prior_share: float = Field(default=0.2, ge=0, le=1)
-    """Share of trials that TPE leaves to the prior, so that importance has its reference."""
-    grid_levels: int = Field(default=3, ge=1)
-    scheduler: Asha | None = Asha()
-    cohort: int = Field(default=1, ge=1, le=256)
-    """Configs trained at once in one process (worth it on a GPU)."""
-    seed: int = Field(default=0, ge=0)
-    warm_start: tuple[str, ...] = ()
-    """Presets that are tried first, with the first student and the middle of the optimization's priors."""
-    finalists: Finalists = Finalists()
-
-    @field_validator("warm_start")
-    @classmethod
-    def _known_presets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in PRESETS:
-                raise ValueError(f"{name!r} is no preset; {nearest(name, PRESETS)}")
-        return names
-
-    @model_validator(mode="after")
-    def _room_for_presets(self) -> Search:
-        if len(set(self.warm_start)) > self.trials:
-            raise ValueError(
-                f"warm_start has {len(set(self.warm_start))} presets, and there are {self.trials} trials; "
-                "name fewer, or set more trials"
-            )
-        return self
-
-    @field_validator("scheduler", mode="before")
-    @classmethod
-    def _accept_names(cls, written: Any) -> Any:
-        if written == "asha":
-            return {}
-        if written == "none":
-            return None
-        if isinstance(written, dict) and list(written) == ["asha"]:
-            return written["asha"] or {}
-        if isinstance(written, str):
-            raise ValueError("is no scheduler; write asha, none, or {asha: {reduction: 3}}")
-        return written
 
 
 class Resources(_Strict):
@@ -197,6 +121,11 @@ class SweepConfig(_Strict):
         for dataset in self.space_for:
             if dataset not in self.datasets:
                 raise ValueError(f"space_for.{dataset}: no such dataset; {nearest(dataset, self.datasets)}")
+        targets = self.search.stop.target
+        for dataset in targets if isinstance(targets, dict) else ():
+            if dataset not in self.datasets:
+                near = nearest(dataset, self.datasets)
+                raise ValueError(f"search.stop.target.{dataset}: no such dataset; {near}")
         return self
 
     def space_of(self, dataset: str) -> Space:
@@ -255,6 +184,9 @@ def of_presets(sweep: SweepConfig, presets: Sequence[str]) -> SweepConfig:
             "trials": len(chosen),
             "warm_start": tuple(chosen),
             "scheduler": None,
+            "sampler": "tpe" if sweep.search.sampler == "bohb" else sweep.search.sampler,
+            "stop": Stop(),
+            "objectives": ("score",),
             "finalists": sweep.search.finalists.model_copy(update={"top": len(chosen)}),
         }
     )

@@ -8,7 +8,7 @@ from shlex import quote
 from typing import Any
 
 from distiller.results.entries import Entry, Gain, Scores
-from distiller.results.leaderboard import DatasetBoard
+from distiller.results.leaderboard import DatasetBoard, pareto_label
 from distiller.spaces.choice import KIND, Union
 from distiller.spaces.config import STAGES, PipelineConfig
 
@@ -92,6 +92,8 @@ def standings(board: DatasetBoard) -> list[dict[str, Any]]:
         rows.append(_of("Best student", board.winner, test, best=True))
     elif board.best:
         rows.append(_of("Best search trial", board.best, test, best=True))
+    others = [e for e in board.pareto if board.best is None or e.config_id != board.best.config_id]
+    rows += [_of(pareto_label(board, entry), entry, test) for entry in others]
     for label, entry in (("Plain Hinton KD", board.hinton), ("No teacher", board.no_teacher)):
         rows.append(_of(label, entry, test) if entry else _standing(label, None, None, None, None))
     label = TRIVIAL.get(board.task_kind or "", "Majority class")

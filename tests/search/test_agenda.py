@@ -34,7 +34,7 @@ def ids(assignments):
     return [task.config.config_id for a in assignments for task in a.tasks]
 
 
-@pytest.mark.parametrize("kind", ["tpe", "random", "grid"])
+@pytest.mark.parametrize("kind", ["tpe", "bohb", "random", "quasi_random", "grid"])
 def test_no_config_twice_and_an_exhausted_space_ends_with_a_note(kind):
     notes = []
     found = ids(drained(proposals(make(SMALL, sampler=kind, startup=3), 20, notes=notes)))
@@ -44,7 +44,7 @@ def test_no_config_twice_and_an_exhausted_space_ends_with_a_note(kind):
     assert ("complete" if kind == "grid" else "exhausted") in why
 
 
-@pytest.mark.parametrize("kind", ["tpe", "random", "grid"])
+@pytest.mark.parametrize("kind", ["tpe", "random", "quasi_random", "grid"])
 def test_a_relaunch_runs_the_rest_and_nothing_again(kind):
     """After far more finished trials than the patience with known proposals."""
     whole = drained(proposals(make(sampler=kind, startup=5, seed=2), 150))
@@ -174,3 +174,15 @@ def test_warm_starts_come_first_and_count_among_the_trials():
     tasks = [task for a in assignments for task in a.tasks]
     assert [t.origin for t in tasks] == ["warm", "warm", "prior", "prior"]
     assert [t.config for t in tasks[:2]] == warm[:2]
+
+
+def test_warm_starts_take_nothing_from_the_samplers_sequence():
+    """After a relaunch the sampler goes on behind its own proposals, not behind the warm starts too."""
+    warm = [PRESETS["pkd"].applied(PipelineConfig(), "classification")]
+    whole = ids(drained(proposals(make(sampler="quasi_random"), 12, warm=warm)))
+    past = [
+        Outcome(task.config, task.origin, "completed", ((12, 0.5),), 12)
+        for a in [*drained(proposals(make(sampler="quasi_random"), 12, warm=warm))][:7]
+        for task in a.tasks
+    ]
+    assert ids(drained(proposals(make(sampler="quasi_random"), 12, earlier=past, warm=warm))) == whole[7:]

@@ -10,10 +10,12 @@ import yaml
 from rich.console import Console
 
 from distiller.search.launch import Running, Trials
+from distiller.search.method import method
 from distiller.search.plan import Tokenizers
 from distiller.search.prepared import Prepared
 from distiller.spaces.errors import InputError
 from distiller.spaces.student import Pretrained
+from distiller.spaces.sweep import parse_sweep
 from tests.search.conftest import SWEEP
 from tests.search.test_plan import TOKENS, write_encoder
 
@@ -144,3 +146,30 @@ def test_references_count_and_what_a_preset_leaves_out_is_listed(planned, comman
 def test_more_presets_than_trials_are_refused(planned, refused):
     folder = planned(search={"trials": 1, "warm_start": ["hinton", "pkd"]})
     assert "warm_start has 2 presets, and there are 1 trials" in refused(folder, "plan", "planned.yaml")
+
+
+@pytest.mark.parametrize(
+    ("search", "says"),
+    [
+        ({}, "tpe, 20% from the prior; asha at 1, 4 of 12 steps"),
+        ({"sampler": "quasi_random", "scheduler": "none"}, "quasi-random; every trial in full"),
+        (
+            {"sampler": "bohb", "trials": 5, "stop": {"hours": 2, "target": {"animals": 0.5}, "patience": 3}},
+            "bohb, 20% from the prior, models once 11 trials compare, so with these it never does; "
+            "asha at 1, 4 of 12 steps; ends after 2 hours or a score of 0.5 or 3 trials without a better one",
+        ),
+        (
+            {"objectives": ["score", "latency"], "scheduler": "none", "warm_start": ["pkd"]},
+            "tpe, 20% from the prior; every trial in full; starts with pkd; "
+            "finalists from the Pareto set of score, latency",
+        ),
+    ],
+)
+def test_how_a_dataset_will_be_searched(search, says):
+    sweep = parse_sweep(yaml.safe_dump({**yaml.safe_load(SWEEP), "search": search}), "s.yaml")
+    assert method(sweep, "animals", sweep.space_of("animals")) == f"animals: {says}"
+
+
+def test_a_warm_start_that_is_not_there_is_refused(planned, refused):
+    folder = planned(search={"warm_start": {"configs": "gone.yaml"}})
+    assert refused(folder, "plan", "planned.yaml").endswith("gone.yaml: no such file; check the path")

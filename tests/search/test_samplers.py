@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from optuna.trial import TrialState
+from scipy.stats import qmc
 
 from distiller.search.assignment import Outcome
 from tests.search.trials import BUDGET, RUNG, SMALL, WIDE, make, played, quality, rate, run
+
+STEADY = {**WIDE, "intermediate": {"none": {}, "mse": {
+    "schedule": "constant", "representation": "tokens", "projection": "linear",
+    "weight": {"loguniform": [0.1, 10]}, "mapping": ["skip", "last"]}}}  # fmt: skip
+"""The wide space without first stages, in which all scores count."""
 
 
 def test_tpe_finds_the_good_region_of_a_conditional_space():
@@ -21,8 +27,11 @@ def test_tpe_finds_the_good_region_of_a_conditional_space():
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("scale", [1.0, 100.0])  # a metric such as -RMSE may be far below any constant
-def test_tpe_avoids_where_trials_fail(seed, scale):
+@pytest.mark.parametrize(
+    ("kind", "scale"),
+    [("tpe", 1.0), ("tpe", 100.0), ("bohb", 100.0)],  # a metric such as -RMSE may be far below any constant
+)
+def test_models_avoid_where_trials_fail(kind, seed, scale):
     """Rates above 0.05 (a third of the prior) diverge; everything else is as good as anything."""
 
     def judge(config):
@@ -31,7 +40,7 @@ def test_tpe_avoids_where_trials_fail(seed, scale):
             config, -scale * (1 + 0.01 * np.sin(50 * rate(config))), "failed" if failed else "completed"
         )
 
-    found = run(make(startup=15, prior_share=0, seed=seed), 60, judge)
+    found = run(make(sampler=kind, startup=15, prior_share=0, seed=seed), 60, judge)
     share = np.mean([c.optimization.learning_rate > 0.05 for c, origin in found if origin == "model"])
     assert share < 0.15  # the prior's is 0.33
     random = run(make(sampler="random", seed=seed), 200, judge)
@@ -43,7 +52,7 @@ def test_tpe_is_told_the_truth_in_terminal_states():
     for status in ("completed", "stopped", "failed"):
         config, _ = sampler.propose()
         sampler.tell(played(config, 0.5, status))
-    done = [t for t in sampler.study.trials if t.state != TrialState.FAIL]
+    done = [t for t in sampler.knowledge.model.study.trials if t.state != TrialState.FAIL]
     states = [
         (t.state, t.value if t.state == TrialState.COMPLETE else None, t.intermediate_values) for t in done
     ]
@@ -54,10 +63,10 @@ def test_tpe_is_told_the_truth_in_terminal_states():
     ]
     nan = sampler.propose()[0]
     sampler.tell(Outcome(nan, "model", "completed", ((RUNG, float("nan")),), RUNG))
-    assert all(t.state != TrialState.RUNNING for t in sampler.study.trials)
+    assert all(t.state != TrialState.RUNNING for t in sampler.knowledge.model.study.trials)
 
 
-@pytest.mark.parametrize("kind", ["tpe", "random", "grid"])
+@pytest.mark.parametrize("kind", ["tpe", "bohb", "random", "quasi_random", "grid"])
 def test_told_history_rebuilds_the_sampler(kind):
     """One that was told everything at once goes on exactly like the one that lived through it."""
 
@@ -78,18 +87,23 @@ def test_told_history_rebuilds_the_sampler(kind):
     for config, _ in before:
         rebuilt.tell(judge(config))
     rebuilt.resume(len(before))
-    assert run(rebuilt, 10, judge) == run(lived, 10, judge)
+    after = run(lived, 10, judge)
+    assert run(rebuilt, 10, judge) == after
+    assert ("model" in {origin for _, origin in after}) == (kind in ("tpe", "bohb"))
 
 
 def test_prior_share_is_respected_and_marked():
-    def origins(**search):
-        return [origin for _, origin in run(make(**search), 150, lambda c: played(c, quality(c)))]
+    def origins(written=WIDE, count=150, **search):
+        return [origin for _, origin in run(make(written, **search), count, lambda c: played(c, quality(c)))]
 
     share = origins(startup=5, prior_share=0.3, seed=1)[5:].count("prior") / 145
     assert share == pytest.approx(0.3, abs=0.12)  # three standard deviations
-    assert origins(startup=5, prior_share=0)[5:].count("prior") == 0
-    assert set(origins(startup=5, prior_share=1)) == {"prior"}
-    assert set(origins(sampler="random")) == {"prior"}
+    modelled = origins(STEADY, 100, sampler="bohb", prior_share=0.3, seed=1)
+    assert set(modelled[:11]) == {"prior"}  # as many as it needs
+    assert modelled[11:].count("prior") / 89 == pytest.approx(0.3, abs=0.15)
+    assert origins(count=40, startup=5, prior_share=0)[5:].count("prior") == 0
+    assert set(origins(count=40, startup=5, prior_share=1)) == {"prior"}
+    assert set(origins(count=40, sampler="random")) == {"prior"}
 
 
 def test_nothing_is_modelled_before_enough_was_seen():
@@ -121,4 +135,84 @@ def test_configs_outside_the_space_teach_nothing():
     sampler = make(SMALL, startup=1)
     stranger = make(WIDE).propose()[0]
     sampler.tell(played(stranger, 1.0))
-    assert (sampler.told, len(sampler.study.trials)) == (0, 0)
+    assert (sampler.knowledge.told, len(sampler.knowledge.model.study.trials)) == (0, 0)
+
+
+def test_bohb_models_the_highest_fidelity_that_enough_trials_reached():
+    """Most trials are stopped at the rung; those that go on add to it until the full budget has enough."""
+    sampler = make(STEADY, sampler="bohb", prior_share=0)
+    knowledge = sampler.knowledge
+    # Objective, weight, mapping; loss, hard weight, temperature; layers; learning rate (section 3.2: d + 3).
+    enough = knowledge.enough
+    assert enough == 8 + 3
+    assert make(SMALL, sampler="bohb").knowledge.enough == 3 + 3
+
+    def told(count, status, score):
+        for _ in range(count):
+            sampler.tell(played(sampler.propose()[0], score, status))
+
+    told(enough - 1, "stopped", 0.5)
+    assert (knowledge.step, sampler.propose()[1]) == (None, "prior")
+    told(1, "completed", 0.6)
+    assert (knowledge.step, sampler.propose()[1]) == (RUNG, "model")
+    told(3, "failed", 0.0)
+    assert knowledge.step == RUNG
+    values = [t.value for t in knowledge.model.study.trials if t.state == TrialState.COMPLETE]
+    assert values == [0.5] * (enough - 1) + [0.6]
+    told(enough - 1, "completed", 0.7)
+    pending = {config.config_id for config in knowledge.model.pending()}
+    assert knowledge.step == BUDGET
+    done = [t for t in knowledge.model.study.trials if t.state != TrialState.FAIL]
+    assert [t.value for t in done if t.state == TrialState.COMPLETE] == [0.6] + [0.7] * (enough - 1)
+    assert sum(t.state == TrialState.PRUNED and not t.intermediate_values for t in done) == 3
+    assert sum(t.state == TrialState.RUNNING for t in done) == len(pending) == 1  # proposed and not told
+    told(5, "stopped", 0.9)  # which says nothing about the full budget
+    assert max(t.value for t in knowledge.model.study.trials if t.state == TrialState.COMPLETE) == 0.7
+
+
+def test_bohb_finds_what_is_good_at_the_full_budget():
+    """At the rung large rates look best; in full small ones are."""
+
+    def judge(config):
+        late = 0.9 - 0.1 * (rate(config) + 3) ** 2
+        return Outcome(config, "prior", "completed", ((RUNG, rate(config)), (BUDGET, late)), BUDGET)
+
+    found = run(make(STEADY, sampler="bohb", prior_share=0, seed=2), 50, judge)
+    late = [rate(config) for config, _ in found[30:]]
+    assert np.mean(np.abs(np.array(late) + 3) < 1) > 0.7  # half of the prior
+
+
+def test_a_first_stage_is_no_observation_for_bohb():
+    space = {**WIDE, "intermediate": {"mse": {"schedule": {"first_stage": {"share": 0.5}}}}}
+    sampler = make(space, sampler="bohb")
+    for _ in range(30):
+        sampler.tell(played(sampler.propose()[0], 0.5, "stopped"))
+    assert (sampler.knowledge.step, dict(sampler.knowledge.reached)) == (None, {})
+
+
+def test_quasi_random_is_balanced_under_the_prior():
+    """Of 2^m points every choice has its share, and its parameters are spread like those of all."""
+    count = 256
+    sampler = make(STEADY, sampler="quasi_random")
+    found = [sampler.propose()[0] for _ in range(count)]
+    assert len({config.config_id for config in found}) == count
+    mse = [c.intermediate[0] for c in found if c.intermediate[0].objective == "mse"]
+    assert len(mse) == count / 2
+    assert sum(term.mapping.kind == "last" for term in mse) == count / 4
+    assert sum(config.student.layers == 1 for config in found) == count / 2
+    hard = [c.prediction.hard_weight for c in found if c.prediction.loss == "kl"]
+    for values in (np.log([term.weight for term in mse]) / np.log(10) / 2 + 0.5, hard):
+        counts, _ = np.histogram(values, 16, (0, 1))
+        assert counts.tolist() == [count / 2 / 16] * 16
+
+
+def test_quasi_random_covers_more_evenly_than_random():
+    def discrepancy(kind, seed):
+        found = [config for config, _ in run(make(sampler=kind, seed=seed), 64, lambda c: played(c, 0.5))]
+        kl = [c for c in found if c.prediction.loss == "kl"]
+        points = [[c.prediction.hard_weight, rate(c) / 4 + 1] for c in kl]
+        return qmc.discrepancy(points)
+
+    seeds = range(5)
+    even, loose = ([discrepancy(kind, s) for s in seeds] for kind in ("quasi_random", "random"))
+    assert max(even) < min(loose)

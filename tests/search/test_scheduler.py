@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import TrialScheduler
 
 from distiller.search.assignment import Assignment, Outcome, Task, outcomes_to_json
-from distiller.search.searcher import RungScheduler
+from distiller.search.schedulers import RungScheduler
 from distiller.spaces.config import PipelineConfig
-from distiller.spaces.sweep import Asha
+from distiller.spaces.search import Asha
 from tests.search.trials import make, played
 
 
@@ -71,7 +71,9 @@ class NoStore:
 def report(rung, score):
     when = "2026-01-01T00:00:00+00:00"
     row = {"started_at": when, "ended_at": when}
-    return {"rung": rung, "score": score, "if_stopped": json.dumps({"row": row, "epochs": []})}
+    outcome = Outcome(CONFIG, "prior", "stopped", ((rung + 1, score),), rung + 1)
+    stopped = json.dumps({"row": row, "epochs": []})
+    return {"rung": rung, "score": score, "if_stopped": stopped, "outcomes": outcomes_to_json([outcome])}
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -79,12 +81,10 @@ def report(rung, score):
 def test_it_is_asha_for_each_dataset_alone(reduction, rungs, seed):
     """Trials of two datasets, whose scores are worlds apart, reach rungs in any order."""
     rng = np.random.default_rng(seed)
-    scheduler = RungScheduler(NoStore(), [*range(10, 10 * (rungs + 1), 10), 1000], reduction)
+    scheduler = RungScheduler(NoStore(), [*range(10, 10 * (rungs + 1), 10), 1000], Asha(reduction=reduction))
     truth = {name: BruteForce(reduction) for name in ("low", "high")}
     waiting = [(f"{name}{i}", name, 0) for name in truth for i in range(12)]
     trials = {name: trial(name, dataset) for name, dataset, _ in waiting}
-    for one in trials.values():
-        scheduler.on_trial_add(None, one)
     # A few values, so that ties happen, and none a mean of others: rounding would decide those.
     values = rng.uniform(0, 1, 10)
     while waiting:
@@ -104,18 +104,16 @@ def test_no_rung_is_rounded_away(reduction, count):
     budget = reduction**count * 7
     rungs = Asha(reduction=reduction, min_share=reduction**-count).rungs(budget)
     assert rungs == [7 * reduction**i for i in range(count + 1)]
-    scheduler = RungScheduler(NoStore(), rungs, reduction)
+    scheduler = RungScheduler(NoStore(), rungs, Asha(reduction=reduction))
     for rung in range(count):  # a good one and a bad one at each: the bad one is always caught
         good, bad = trial(f"good{rung}", "a"), trial(f"bad{rung}", "a")
-        for one in (good, bad):
-            scheduler.on_trial_add(None, one)
         assert scheduler.on_trial_result(None, good, report(rung, 0.9)) == TrialScheduler.CONTINUE
         assert scheduler.on_trial_result(None, bad, report(rung, 0.1)) == TrialScheduler.STOP
 
 
 def test_a_first_stage_is_neither_judged_nor_held_against_others():
     """Rungs of 24 steps at 3, 6 and 12, and a prediction loss that is at chance level until step 12."""
-    scheduler, truth = RungScheduler(NoStore(), [3, 6, 12, 18, 24], 2), BruteForce(2)
+    scheduler, truth = RungScheduler(NoStore(), [3, 6, 12, 18, 24], Asha(reduction=2)), BruteForce(2)
     scores = {"plain": [0.5, 0.5, 0.5, 0.5], "staged": [0.0, 0.0, 0.0, 0.6], "late": [0.0, 0.0, 0.0, 0.4]}
     scheduler.learn(
         "a", Outcome(STAGED, "prior", "completed", ((3, 0.9), (6, 0.9), (12, 0.9), (18, 0.3)), 24)
@@ -123,7 +121,6 @@ def test_a_first_stage_is_neither_judged_nor_held_against_others():
     truth.stops(3, 0.3)
     for name, curve in scores.items():
         one = trial(name, "a", CONFIG if name == "plain" else STAGED)
-        scheduler.on_trial_add(None, one)
         for rung, score in enumerate(curve):
             stops = (name == "plain" or rung == 3) and truth.stops(rung, score)
             assert (scheduler.on_trial_result(None, one, report(rung, score)) == TrialScheduler.STOP) == stops
@@ -136,7 +133,7 @@ def test_a_first_stage_is_neither_judged_nor_held_against_others():
 def test_it_goes_on_from_earlier_launches():
     """Scores of finished trials count, whatever their status but failed; a retried trial counts once."""
     rungs = [4, 8, 12]
-    scheduler = RungScheduler(NoStore(), rungs, 2)
+    scheduler = RungScheduler(NoStore(), rungs, Asha(reduction=2))
     truth = BruteForce(2)
     for number, (status, score) in enumerate([("completed", 0.5), ("stopped", 0.3), ("failed", 0.99)]):
         config = make(seed=number).propose()[0]
@@ -146,10 +143,8 @@ def test_it_goes_on_from_earlier_launches():
     scheduler.learn("a", Outcome(make(seed=9).propose()[0], "prior", "completed", ((4, float("nan")),), 4))
     for name, score in (("x", 0.39), ("y", 0.45), ("z", 0.41)):
         one = trial(name, "a")
-        scheduler.on_trial_add(None, one)
         first = scheduler.on_trial_result(None, one, report(0, score))
         assert (first == TrialScheduler.STOP) == truth.stops(0, score)
-        scheduler.on_trial_add(None, one)
         assert scheduler.on_trial_result(None, one, report(0, 0.0)) == TrialScheduler.CONTINUE
     other = trial("other", "b")
     scheduler.on_trial_add(None, other)
@@ -184,10 +179,8 @@ def test_rungs_that_a_resumed_trial_passed_count_and_are_not_judged_again():
 def test_stopping_writes_the_row_that_came_with_the_report(bench):
     runner = bench.runner(rungs=(4, 8))
     sent, store = runner.step(), bench.store
-    scheduler = RungScheduler(store, [4, 8, 12], 2)
+    scheduler = RungScheduler(store, [4, 8, 12], Asha(reduction=2))
     better, worse = (FakeTrial(name, {"assignment": runner.assignment.to_json()}) for name in "ab")
-    for one in (better, worse):
-        scheduler.on_trial_add(None, one)
     assert (
         scheduler.on_trial_result(None, better, {**sent, "score": sent["score"] + 1})
         == TrialScheduler.CONTINUE

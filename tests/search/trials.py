@@ -7,7 +7,7 @@ import numpy as np
 from distiller.search.assignment import Outcome
 from distiller.search.samplers import make_sampler
 from distiller.spaces.narrowing import parse_space
-from distiller.spaces.sweep import Search
+from distiller.spaces.search import Search
 
 WIDE = {
     "intermediate": {"none": {}, "mse": {"weight": {"loguniform": [0.1, 10]}, "mapping": ["skip", "emd"]}},
@@ -50,4 +50,4 @@ def run(sampler, count, judge):
 
 
 def make(written=WIDE, stream=0, **search):
-    return make_sampler(parse_space(written), Search(**search), stream)
+    return make_sampler(parse_space(written), Search(**search), stream, BUDGET)

@@ -103,7 +103,7 @@ SWEEP = {"name": "s", "datasets": {"trec": {"builtin": "trec"}}, "teachers": {"t
         ),
         (
             {"search": {"scheduler": {"asha": {"reductoin": 3}}}},
-            "f: search.scheduler.reductoin: unknown key; did you",
+            "f: search.scheduler.asha.reductoin: unknown key; did you",
         ),
         (
             {"datasets": {"trec": {"builtin": "trec", "metrc": "accuracy"}}},

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from distiller.spaces.errors import InputError
 from distiller.spaces.files import write_yaml
-from distiller.spaces.sweep import Asha, bundled_sweeps, parse_sweep, sweep_text
+from distiller.spaces.search import Asha, Hyperband, MedianStopping, Pasha
+from distiller.spaces.sweep import bundled_sweeps, parse_sweep, sweep_text
 
 MINIMAL = "name: first\ndatasets: {trec: {builtin: trec}}\nteachers: {minilm: {model: some/model}}\n"
 
@@ -94,6 +95,10 @@ def test_fine_tune_is_yes_no_or_how():
         ("{asha: }", Asha()),
         ("{asha: {reduction: 2, min_share: 0.25}}", Asha(reduction=2, min_share=0.25)),
         ("{reduction: 2}", Asha(reduction=2)),
+        ("{kind: asha, reduction: 2}", Asha(reduction=2)),
+        ("hyperband", Hyperband()),
+        ("{pasha: {min_share: 0.25}}", Pasha(min_share=0.25)),
+        ("{median: {checks: 4}}", MedianStopping(checks=4)),
     ],
 )
 def test_spellings_of_the_scheduler(written, found):
@@ -116,7 +121,16 @@ def test_spellings_of_the_scheduler(written, found):
     ],
 )
 def test_rungs(asha, budget, rungs):
-    assert Asha(**asha).rungs(budget) == rungs
+    assert Asha(**asha).rungs(budget) == Hyperband(**asha).rungs(budget) == rungs
+
+
+@pytest.mark.parametrize(
+    ("median", "budget", "rungs"),
+    [({}, 1000, [250, 375, 500, 625, 750, 875, 1000]), ({"checks": 2}, 10, [5, 10]), ({}, 1, [1]),
+     ({"min_share": 0.9}, 100, [100]), ({"min_share": 0.5, "checks": 4}, 12, [6, 9, 12])],
+)  # fmt: skip
+def test_checks_of_the_median_rule(median, budget, rungs):
+    assert MedianStopping(**median).rungs(budget) == rungs
 
 
 @given(st.integers(2, 16), st.floats(0, 1, exclude_min=True, exclude_max=True), st.integers(1, 10**6))
@@ -151,15 +165,52 @@ def test_names_that_could_leave_their_folder_are_refused(name, place):
         ("name: x", "s.yaml: datasets: missing; write it (and 1 more)"),
         (
             MINIMAL + "search: {scheduler: ashaa}",
-            "s.yaml: search.scheduler: 'ashaa': is no scheduler; write asha, none",
+            "s.yaml: search.scheduler: 'ashaa': is no scheduler; write asha, hyperband",
         ),
         (
             MINIMAL + "search: {sampler: bayes}",
-            "s.yaml: search.sampler: 'bayes': Input should be 'tpe', 'random' or",
+            "s.yaml: search.sampler: 'bayes': Input should be 'tpe', 'bohb', 'random'",
         ),
         (
             MINIMAL + "search: {scheduler: {asha: {reduction: 1}}}",
-            "s.yaml: search.scheduler.reduction: 1: Input should",
+            "s.yaml: search.scheduler.asha.reduction: 1: Input should",
+        ),
+        (
+            MINIMAL + "search: {sampler: bohb, scheduler: none}",
+            "s.yaml: search: sampler bohb models trials that a scheduler stopped; write scheduler: asha or",
+        ),
+        (
+            MINIMAL + "search: {objectives: [score, latency]}",
+            "s.yaml: search: objectives score, latency: scheduler asha compares scores alone and would stop",
+        ),
+        (
+            MINIMAL + "search: {objectives: latency, scheduler: none}",
+            "s.yaml: search.objectives: 'latency': score is one of the objectives",
+        ),
+        (
+            MINIMAL + "search: {objectives: [score, size], scheduler: none}",
+            "s.yaml: search.objectives.1: 'size': Input should be 'score', 'parameters', 'flops'",
+        ),
+        (
+            MINIMAL + "search: {cohort: 4, scheduler: pasha}",
+            "s.yaml: search: scheduler pasha compares trials one by one, and a cohort of 4 halves itself",
+        ),
+        (
+            MINIMAL + "search: {stop: {target: {trek: 0.5}}}",
+            "s.yaml: search.stop.target.trek: no such dataset; did you mean 'trec'?",
+        ),
+        (
+            MINIMAL + "search: {stop: {hour: 2}}",
+            "s.yaml: search.stop.hour: unknown key; did you mean 'hours'?",
+        ),
+        (MINIMAL + "search: {warm_start: tinybrt}", "s.yaml: search.warm_start: 'tinybrt': 'tinybrt' is no"),
+        (
+            MINIMAL + "search: {warm_start: {store: a}}",
+            "s.yaml: search.warm_start.0.store.sweep: missing; write it",
+        ),
+        (
+            MINIMAL + "search: {warm_start: [{store: a, configs: b}]}",
+            "s.yaml: search.warm_start.0: takes presets, {store: URL, sweep: NAME, top: 5} and {configs:",
         ),
         (
             MINIMAL + "space: {predicton: kl}",

@@ -1,0 +1,145 @@
+"""Optuna's TPE for large conditional spaces: it models the parameters that a config has, and no others.
+
+Optuna's `group=True` splits the history anew for every group of parameters, also for those under choices that
+the config at hand does not take: 56 groups in the full space. Here the history is split once a config, and a
+group is drawn when its first parameter is asked for. The estimator and its acquisition are Optuna's.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from distiller.results.pareto import pareto, spread
+
+Distributions = Mapping[str, BaseDistribution]
+
+GOOD_SHARE, MOST_GOOD = 0.1, 25
+"""Optuna's default split: the best tenth counts as good; of one objective, at most so many trials."""
+
+
+class Groups:
+    """Parameters that always occur together: the coarsest partition in which each trial has whole groups."""
+
+    def __init__(self) -> None:
+        self.groups: list[dict[str, BaseDistribution]] = []
+        self.seen: set[frozenset[str]] = set()
+
+    def add(self, distributions: Distributions) -> None:
+        """A trial had these parameters."""
+        names = frozenset(distributions)
+        if names in self.seen:
+            return
+        self.seen.add(names)
+        refined, new = [], set(names)
+        for group in self.groups:
+            new -= group.keys()
+            refined.append({name: group[name] for name in group if name in names})
+            refined.append({name: group[name] for name in group if name not in names})
+        refined.append({name: distributions[name] for name in sorted(new)})
+        self.groups = [group for group in refined if group]
+
+    def around(self, name: str, distribution: BaseDistribution) -> dict[str, BaseDistribution]:
+        """The group of a parameter; itself alone where no trial had it."""
+        return next((group for group in self.groups if name in group), {name: distribution})
+
+
+class GroupTpeSampler(optuna.samplers.TPESampler):
+    """Draws one config: multivariate inside each group, running trials counted among the bad ones."""
+
+    def __init__(self, seed: int, groups: Groups):
+        with warnings.catch_warnings():
+            # Options that Optuna has called experimental.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            super().__init__(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=1)
+        self.groups = groups
+        self.drawn: dict[str, Any] = {}
+        self.study: optuna.Study | None = None
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Nothing: groups are drawn when a parameter of theirs is asked for."""
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Nothing, as above."""
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A parameter's value; with the first of its group the others are drawn too."""
+        if param_name not in self.drawn:
+            self.study = study
+            self.drawn |= self._draw(study, self.groups.around(param_name, param_distribution))
+        return self.drawn[param_name]
+
+    def _draw(self, study: optuna.Study, group: dict[str, BaseDistribution]) -> dict[str, Any]:
+        names = group.keys()
+        good, bad = ([t for t in half if names <= t.params.keys()] for half in self._halves)
+        of_good = self._build_parzen_estimator(study, group, good, handle_below=True)
+        of_bad = self._build_parzen_estimator(study, group, bad, handle_below=False)
+        candidates = of_good.sample(self._rng.rng, self._n_ei_candidates)
+        best = self._compare(candidates, self._compute_acquisition_func(candidates, of_good, of_bad))
+        return {name: group[name].to_external_repr(value) for name, value in best.items()}
+
+    @cached_property
+    def _halves(self) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+        """The good and the bad trials, each in the order in which they came; a sampler draws once."""
+        assert self.study is not None
+        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+        trials = [t for t in self.study.get_trials(deepcopy=False, states=states) if t.params]
+        ended = [t for t in trials if t.state != TrialState.RUNNING]
+        most = math.ceil(GOOD_SHARE * len(ended))
+        if len(self.study.directions) == 1:
+            most = min(most, MOST_GOOD)
+        good = {t.number for t in best_of(ended, self.study.directions, most)}
+        return [t for t in trials if t.number in good], [t for t in trials if t.number not in good]
+
+
+def best_of(
+    trials: Sequence[FrozenTrial], directions: Sequence[optuna.study.StudyDirection], count: int
+) -> list[FrozenTrial]:
+    """The `count` best: completed ones by value, then pruned ones by step and the value there, then those
+    without any value.
+
+    With several directions completed ones stand in fronts, the last of which is thinned out by crowding.
+    """
+    signs = [1.0 if d == optuna.study.StudyDirection.MAXIMIZE else -1.0 for d in directions]
+    whole = [t for t in trials if t.state == TrialState.COMPLETE]
+    if len(signs) == 1:
+        whole.sort(key=lambda t: -signs[0] * t.values[0])
+    else:
+        whole = _by_fronts(whole, signs, count)
+    pruned = sorted((t for t in trials if t.state == TrialState.PRUNED), key=lambda t: _stopped(t, signs[0]))
+    return [*whole, *pruned][:count]
+
+
+def _stopped(trial: FrozenTrial, sign: float) -> tuple[float, float]:
+    if not trial.intermediate_values:
+        return 1.0, 0.0
+    step, value = max(trial.intermediate_values.items())
+    return -step, -sign * value
+
+
+def _by_fronts(trials: list[FrozenTrial], signs: Sequence[float], count: int) -> list[FrozenTrial]:
+    points = [tuple(sign * value for sign, value in zip(signs, t.values, strict=True)) for t in trials]
+    left, found = list(range(len(trials))), list[int]()
+    while left and len(found) < count:
+        front = [left[place] for place in pareto([points[i] for i in left])]
+        room = count - len(found)
+        if len(front) > room:
+            front = [front[place] for place in spread([points[i] for i in front], room)]
+        found += front
+        left = [i for i in left if i not in set(front)]
+    return [trials[i] for i in found]

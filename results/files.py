@@ -2,6 +2,7 @@
 
 import errno
 import inspect
+import logging
 import os
 import uuid
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ import fsspec
 from filelock import FileLock
 
 from distiller.spaces.errors import InputError
+
+_log = logging.getLogger("distiller.results")
 
 Intact = Callable[[bytes], bool]
 
@@ -53,9 +56,33 @@ def open_files(url: str) -> Files:
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """A local (or network-mounted) folder; `url` is its absolute path."""
+    """A local (or network-mounted) folder; `url` is its absolute path.
+
+    It may be a link itself; links inside of it are not followed: whoever writes to a shared store could have
+    others read, or write, anywhere. Folders that are links are not listed, and files that are not read.
+    """
 
     url: str
+
+    def _inside(self, path: str) -> Path:
+        """Where `path` is; InputError where a folder on the way, or its name, leads out of the store."""
+        parts = path.split("/")
+        if "\0" in path or any(part in ("", ".", "..") or "\\" in part for part in parts):
+            raise InputError(f"--store {self.url}: {path[:120]!r} is no path in it")
+        folder = self.url
+        for part in parts[:-1]:
+            folder = os.path.join(folder, part)
+            if os.path.islink(folder):
+                raise InputError(
+                    f"--store {self.url}: {folder} is a link, and links in a store are not followed; "
+                    "put the folder itself there"
+                )
+        return Path(folder, parts[-1])
+
+    def _read(self, path: str) -> bytes:
+        handle = os.open(self._inside(path), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        with open(handle, "rb") as file:
+            return file.read()
 
     def folders(self, path: str) -> list[str]:
         return self._list(path, folders=True)
@@ -65,14 +92,19 @@ class LocalFiles:
 
     def _list(self, path: str, folders: bool) -> list[str]:
         try:
-            with os.scandir(os.path.join(self.url, path)) as entries:
-                return sorted(e.name for e in entries if e.is_dir() == folders and e.name[0] != ".")
+            with os.scandir(self._inside(f"{path}/x").parent) as entries:
+                found = [e for e in entries if e.is_dir() == folders and e.name[0] != "."]
         except (FileNotFoundError, NotADirectoryError):
             return []
+        if folders:
+            for link in (e for e in found if e.is_symlink()):
+                _log.warning("skipped %s: links in a store are not followed", link.path)
+            found = [e for e in found if not e.is_symlink()]
+        return sorted(e.name for e in found)
 
     def read(self, path: str) -> bytes | None:
         try:
-            return Path(self.url, path).read_bytes()
+            return self._read(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -80,7 +112,7 @@ class LocalFiles:
         found: list[bytes | Exception] = []
         for path in paths:
             try:
-                found.append(Path(self.url, path).read_bytes())
+                found.append(self._read(path))
             except OSError as error:
                 found.append(error)
         return found
@@ -106,7 +138,7 @@ class LocalFiles:
                 # The name is taken, perhaps by a torn file, or the filesystem has no hard links.
                 # `final` never vanishes in here, so no writer outside of the lock can link over it.
                 with FileLock(final.parent / ".commit.lock"):
-                    if final.exists() and intact(final.read_bytes()):
+                    if final.exists() and not final.is_symlink() and intact(final.read_bytes()):
                         won = False
                     else:
                         os.replace(temp, final)
@@ -116,7 +148,7 @@ class LocalFiles:
         return won
 
     def _write_temp(self, path: str, data: bytes) -> tuple[Path, Path]:
-        final = Path(self.url, path)
+        final = self._inside(path)
         if not final.parent.is_dir():
             final.parent.mkdir(parents=True, exist_ok=True)
             for folder in (final.parent.parent, final.parent.parent.parent):
@@ -134,7 +166,7 @@ class LocalFiles:
         return final, temp
 
     def remove(self, path: str) -> None:
-        os.unlink(os.path.join(self.url, path))
+        os.unlink(self._inside(path))
 
 
 def _fsync_folder(folder: Path) -> None:

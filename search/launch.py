@@ -7,17 +7,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from distiller.results.entries import is_full
+from distiller.results.frozen import is_over
 from distiller.results.leaderboard import leaderboard
 from distiller.results.schema import ROLES
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
-from distiller.search.frozen import check_same, freeze, is_over, mark_over
+from distiller.search.frozen import check_same, freeze, mark_over
+from distiller.search.mirrors.feeding import fed, targets_of
 from distiller.search.plan import (
     cache_from,
     check_preset,
@@ -89,13 +92,14 @@ def launch_sweep(
     console.print(f"store: {store.url}", soft_wrap=True, highlight=False)
     check_same(store, sweep, base)
     placed = sweep.model_copy(update={"cache": cache_from(sweep.cache, base)})
-    running = Running(Launch(placed, str(base), store.url, provenance()), store, console)
+    running = Running(Launch(placed, str(base), store.url, provenance(sweep)), store, console)
     if is_over(store, sweep.name):
         console.print("every trial of this sweep has ended")
         return running
     if address is None:  # what is wrong here is better found before Ray starts
         check_fits(sweep.resources)
         check_inputs(sweep, base)
+    targets_of(sweep.mirrors, base)
     freeze(store, sweep, text, base)
     with ExitStack() as stack:
         with running.phase("start Ray"):
@@ -125,10 +129,12 @@ def train(running: Running) -> None:
 
     phases = ("teachers and their outputs", "trials: no-teacher references, search, finalists, baselines")
     running.console.print(f"[bold]{phases[0]}; {phases[1]}[/bold]")
+    targets = targets_of(sweep.mirrors, Path(running.launch.base))
     started = time.perf_counter()
     searcher = AssignmentSearcher(running.launch, store, progress, preparations, agenda_of, scheduler.errors)
     scheduler.release = searcher.release
-    run_trials(running.launch, searcher, scheduler)
+    with fed(store, sweep.name, targets, progress.note):
+        run_trials(running.launch, searcher, scheduler)
     assert searcher.prepared_at is not None
     running.seconds[phases[0]] = searcher.prepared_at - started
     running.seconds[phases[1]] = time.perf_counter() - searcher.prepared_at

@@ -113,7 +113,7 @@ class LocalFiles:
         for path in paths:
             try:
                 found.append(self._read(path))
-            except OSError as error:
+            except (OSError, InputError) as error:
                 found.append(error)
         return found
 

@@ -56,9 +56,7 @@ def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     try:
         kind = statements[0].type
     except ValueError as error:  # DuckDB's parser knows kinds that its Python package has no name for
-        raise InputError(
-            f"SQL: a statement of another kind, results are only read here; {_REMEDY}"
-        ) from error
+        raise InputError(f"SQL: no statement that reads ({error}); {_REMEDY}") from error
     if kind == duckdb.StatementType.EXPLAIN:
         inner = _EXPLAIN.match(statements[0].query)
         if inner is not None:

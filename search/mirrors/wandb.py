@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # read when it is imported
@@ -46,6 +47,9 @@ class WandbMirror:
 
     def add(self, trial: EndedTrial) -> None:
         row = trial.row
+        name = hashlib.sha256(f"{self.sweep}/{trial.name}".encode()).hexdigest()[:16]
+        for cut_off in self.folder.glob(f"wandb/offline-run-*-{name}"):
+            shutil.rmtree(cut_off)
         run = wandb.init(
             mode="offline",
             dir=self.folder,
@@ -53,7 +57,7 @@ class WandbMirror:
             group=row["dataset"],
             job_type=row["role"],
             name=trial.name,
-            id=hashlib.sha256(f"{self.sweep}/{trial.name}".encode()).hexdigest()[:16],
+            id=name,
             config={**trial.config.columns(), **{f"trial/{n}": v for n, v in about(trial).items()}},
             reinit="create_new",
             settings=wandb.Settings(
@@ -63,9 +67,10 @@ class WandbMirror:
         for step, seconds, values in points(trial):
             run.log({**values, "train_seconds": seconds}, step=step)
         run.summary.update({**summary(trial), "status": row["status"]})
-        run.finish(exit_code=1 if row["status"] == "failed" else 0, quiet=True)
+        run.finish(exit_code=1 if row["status"] == "failed" else 0)
         with self.done.open("a") as file:
             file.write(f"{trial.name}\n")
 
     def close(self) -> None:
-        """Nothing is open between two trials."""
+        """End the process that writes the runs, which may be behind."""
+        wandb.teardown()

@@ -36,9 +36,9 @@ def mirrored(made, place):
     return added
 
 
-@pytest.fixture(params=["journal", "sqlite"])
-def place(request, tmp_path):
-    return str(tmp_path / "it's a journal") if request.param == "journal" else f"sqlite:///{tmp_path}/o p.db"
+@pytest.fixture
+def place(tmp_path):
+    return str(tmp_path / "it's a journal")
 
 
 def test_every_trial_is_there_as_it_was(made, place):
@@ -124,3 +124,12 @@ def test_a_score_that_is_no_number_is_a_failure_to_optuna(demo, tmp_path):
     (trial,) = studies(str(tmp_path / "journal"))["demo/trec/search"].trials
     assert (trial.state, trial.value) == (TrialState.FAIL, None)
     assert trial.user_attrs["status"] == "completed"
+
+
+def test_a_database_takes_them_too(demo, tmp_path):
+    made, place = demo(datasets={"trec": "{builtin: trec}"}), f"sqlite:///{tmp_path}/o p.db"
+    for score, status in ((0.5, "completed"), (0.4, "stopped"), (None, "failed")):
+        made.trial("trec", made.config("trec"), score, status=status)
+    assert (mirrored(made, place), mirrored(made, place)) == (3, 0)
+    states = [trial.state for trial in studies(place)["demo/trec/search"].trials]
+    assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]

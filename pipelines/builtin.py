@@ -34,6 +34,7 @@ from distiller.spaces.datasets import DatasetConfig
 from distiller.spaces.errors import InputError
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+FILE_READERS = ("json", "csv", "parquet", "text", "arrow")  # of the package `datasets`, for local files
 SPLITS = ("train", "validation", "test", "unlabeled")
 Sources = dict[str, list[tuple[str, Columns]]]  # split -> its tables, each with its place
 HELD_OUT = 500  # rows of validation and of test
@@ -256,6 +257,11 @@ def read_hub(
     }
     path = config.load_dataset or ""
     folder = base / os.path.expanduser(path)
+    if files and "/" not in path and not folder.is_dir() and path not in FILE_READERS:
+        raise InputError(
+            f"{place}: load_dataset {path!r} does not read data_files here (a reader may unpickle them); "
+            f"use {', '.join(FILE_READERS)}"
+        )
     try:
         loaded = datasets.load_dataset(
             str(folder) if folder.is_dir() else path,

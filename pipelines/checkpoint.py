@@ -18,6 +18,7 @@ from distiller.pipelines.content import content_key, file_digest
 from distiller.pipelines.families import inputs_of
 from distiller.pipelines.heads import logits_of
 from distiller.pipelines.tokens import Tokens, by_length
+from distiller.pipelines.trust import check_config, check_weights, is_refused_code, refused_code
 from distiller.spaces.errors import InputError
 
 SAMPLE = (
@@ -29,21 +30,54 @@ WEIGHTS_AND_WORDS = {".safetensors", ".bin", ".json", ".txt", ".model", ".spm"}
 """Suffixes of the files that hold a checkpoint's weights, settings and tokenizer."""
 
 
-def weights_fingerprint(source: str, revision: str | None, place: str) -> str:
-    """What changes when a checkpoint's weights or tokenizer change: file digests, or the hub's commit."""
+def weights_fingerprint(source: str, revision: str | None, place: str, trust: bool = False) -> str:
+    """What changes when a checkpoint's weights or tokenizer change: file digests, or the hub's commit.
+
+    Its code is among the files where it is trusted (`trust`).
+    """
     folder = Path(source)
     if folder.is_dir():
-        files = sorted(p for p in folder.iterdir() if p.suffix in WEIGHTS_AND_WORDS)
+        counted = {*WEIGHTS_AND_WORDS, *([".py"] if trust else [])}
+        files = sorted(p for p in folder.iterdir() if p.suffix in counted)
         digests = {p.name: file_digest(p) for p in files if p.name != "complete.json"}
         return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()[:16]
-    config = from_pretrained(AutoConfig, source, revision, place)
+    config = from_pretrained(AutoConfig, source, revision, place, trust)
     return f"{source}@{config._commit_hash}"
 
 
-def from_pretrained(kind: Any, source: str, revision: str | None, place: str, **options: Any) -> Any:
+def from_pretrained(
+    kind: Any, source: str, revision: str | None, place: str, trust: bool = False, **options: Any
+) -> Any:
+    """A config, tokenizer or model of `transformers`; weights from safetensors alone.
+
+    Args:
+        kind: an Auto class.
+        place: where the sweep names the checkpoint.
+        trust: whether code that comes with the checkpoint may run.
+
+    Raises:
+        InputError: it cannot be loaded, or not without code or pickles.
+    """
+    # Never None: `transformers` would ask on the terminal whether to run the code.
+    options |= {"revision": revision, "trust_remote_code": trust}
     try:
-        return kind.from_pretrained(source, revision=revision, **options)
+        if kind is AutoTokenizer:
+            return kind.from_pretrained(source, **options)
+        if kind is AutoConfig:
+            config = kind.from_pretrained(source, **options)
+            check_config(config, source, place)
+            return config
+        config = options.get("config") or AutoConfig.from_pretrained(
+            source, revision=revision, trust_remote_code=trust
+        )
+        check_config(config, source, place)
+        check_weights(source, place, kind.__name__)
+        return kind.from_pretrained(source, use_safetensors=True, **options)
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
+        if is_refused_code(error):
+            raise refused_code(source, place) from error
         if _out_of_reach(error):
             raise InputError(
                 f"{place}: {source!r} cannot be loaded (the model hub cannot be reached, and this machine "
@@ -52,7 +86,7 @@ def from_pretrained(kind: Any, source: str, revision: str | None, place: str, **
         first = str(error).strip().splitlines()[0]
         raise InputError(
             f"{place}: {source!r} cannot be loaded ({first}); give a local folder or a hub name of a model "
-            "with safetensors weights"
+            "with safetensors weights (pickled ones are not read)"
         ) from error
 
 
@@ -84,13 +118,13 @@ def _out_of_reach(error: BaseException | None) -> bool:
     return False
 
 
-def load_tokenizer(source: str, revision: str | None, place: str) -> Any:
+def load_tokenizer(source: str, revision: str | None, place: str, trust: bool = False) -> Any:
     """A checkpoint's tokenizer.
 
     Raises:
         InputError: it is missing, or it has no padding token.
     """
-    tokenizer = from_pretrained(AutoTokenizer, source, revision, place)
+    tokenizer = from_pretrained(AutoTokenizer, source, revision, place, trust)
     if tokenizer.pad_token_id is None:
         raise InputError(f"{place}: the tokenizer of {source!r} has no pad token; set one and save it again")
     return tokenizer

@@ -56,6 +56,7 @@ def fine_tune(
     device: torch.device,
     place: str,
     overlap: int = 0,
+    trust: bool = False,
 ) -> FineTuned:
     """A checkpoint trained on the dataset's labelled rows; the epoch with the best validation score is kept.
 
@@ -63,8 +64,8 @@ def fine_tune(
     context's windows (`overlap` is what two of them share) those that hold the answer are learned from.
     """
     task = dataset.task
-    tokenizer = load_tokenizer(source, revision, place)
-    config = from_pretrained(AutoConfig, source, revision, place)
+    tokenizer = load_tokenizer(source, revision, place, trust)
+    config = from_pretrained(AutoConfig, source, revision, place, trust)
     name_the_labels(config, task)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
@@ -75,8 +76,8 @@ def fine_tune(
                 source,
                 revision,
                 place,
+                trust,
                 config=config,
-                use_safetensors=True,
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,
             ),

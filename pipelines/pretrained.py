@@ -41,7 +41,6 @@ def load_origin(choice: Pretrained, base: Path, task: Task, max_length: int) -> 
         None,
         PLACE,
         config=config,
-        use_safetensors=True,
         dtype=torch.float32,
         ignore_mismatched_sizes=True,
         output_loading_info=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -70,6 +71,7 @@ def model_card(
     }
     rows = [f"| {name} | {_shown(value)} |" for name, value in scores.items()]
     recipe = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", recipe)), default=0))  # nothing in it ends it
     parameters = sum(p.numel() for p in model.parameters())
     kind, auto = described(task), MODELS[task.kind].__name__
     return "\n".join(
@@ -95,9 +97,9 @@ def model_card(
             "",
             "The config that it was distilled with:",
             "",
-            "```yaml",
+            f"{fence}yaml",
             recipe.strip(),
-            "```",
+            fence,
             "",
         ]
     )

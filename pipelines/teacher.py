@@ -92,9 +92,10 @@ def prepare_teacher(
     """
     place = f"teachers.{name}.model"
     source = located(config.model, base, place)
+    trust = config.trust_remote_code
     if config.fine_tune is None:
-        return _load(name, source, config.revision, dataset.task, device, place, max_length)
-    fingerprint = weights_fingerprint(source, config.revision, place)
+        return _load(name, source, config.revision, dataset.task, device, place, max_length, trust)
+    fingerprint = weights_fingerprint(source, config.revision, place, trust)
     settings = config.fine_tune
     key = content_key(
         weights=fingerprint,
@@ -108,11 +109,13 @@ def prepare_teacher(
     )
 
     def build(folder: Path) -> None:
-        tuned = fine_tune(source, config.revision, dataset, settings, max_length, device, place, overlap)
+        tuned = fine_tune(
+            source, config.revision, dataset, settings, max_length, device, place, overlap, trust
+        )
         tuned.save(folder)
 
     folder = built_once(cache / "teachers" / key, build)
-    return _load(name, str(folder), None, dataset.task, device, place, max_length)
+    return _load(name, str(folder), None, dataset.task, device, place, max_length, trust)
 
 
 def _load(
@@ -123,8 +126,9 @@ def _load(
     device: torch.device,
     place: str,
     max_length: int,
+    trust: bool,
 ) -> Teacher:
-    config = from_pretrained(AutoConfig, source, revision, place)
+    config = from_pretrained(AutoConfig, source, revision, place, trust)
     if config.num_labels != task.outputs:
         wanted = f"{task.outputs} labels" if task.labels else "1 output (a regression)"
         raise InputError(
@@ -136,7 +140,7 @@ def _load(
         source,
         revision,
         place,
-        use_safetensors=True,
+        trust,
         dtype=torch.float32,
         output_loading_info=True,
     )
@@ -147,11 +151,12 @@ def _load(
         )
     check_length(model, max_length, place)
     model = model.to(device).eval().requires_grad_(False)
-    tokenizer = load_tokenizer(source, revision, place)
+    tokenizer = load_tokenizer(source, revision, place, trust)
     if model.config.pad_token_id is None:  # students build their tables by it
         model.config.pad_token_id = tokenizer.pad_token_id
     order = label_order(config, task, place)
-    return Teacher(name, model, tokenizer, weights_fingerprint(source, revision, place), source, order)
+    fingerprint = weights_fingerprint(source, revision, place, trust)
+    return Teacher(name, model, tokenizer, fingerprint, source, order)
 
 
 def label_order(config: Any, task: Task, place: str) -> Tensor:

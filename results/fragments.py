@@ -39,6 +39,7 @@ from distiller.results.schema import (
     core_schema,
     trial_id,
 )
+from distiller.spaces.errors import InputError
 
 _NAMED_TYPES = {str(kind): kind for kind in EXTRA_TYPES}
 _READ_ERRORS = (pa.ArrowException, OSError, ValueError)
@@ -183,6 +184,11 @@ def decode(table: str, path: str, data: bytes, columns: Sequence[str] | None = N
 
 def _place(table: str, owner: Mapping[str, Any]) -> str:
     """`fragment_path` of a row that was read, which may be anybody's: nothing but a comparison trusts it."""
+    for kind in ("sweep", "dataset"):
+        try:
+            check_name(kind, owner[kind])
+        except InputError as error:
+            raise BadFragmentError(f"foreign: {error}") from None
     if table == "datasets":
         return f"datasets/{owner['sweep']}/{owner['dataset']}.parquet"
     name = "-".join(str(owner[part]) for part in ("dataset", "config_id", "seed", "role"))

@@ -16,6 +16,9 @@ from distiller.spaces.errors import InputError
 from distiller.spaces.own import load_parts, part_digest
 from distiller.spaces.sweep import SweepConfig, parse_sweep
 
+OVER = "over.json"
+"""Kept beside a sweep's file once its last trial has ended, so that launching again starts nothing."""
+
 
 def about_launch(store: Store, sweep: str) -> dict[str, Any]:
     """What the first launch said of itself: `base`, `launched_at`, versions and `parts`."""
@@ -31,6 +34,14 @@ def frozen_sweep(store: Store, sweep: str) -> SweepConfig | None:
     base = Path(about_launch(store, sweep).get("base", "."))
     return parse_sweep(
         text, f"{store.url}: sweeps/{sweep}/sweep.yaml", base, parts=frozen_parts(store, sweep)
+    )
+
+
+def is_over(store: Store, sweep: str, ended: int | None = None) -> bool:
+    """Whether a launch saw the sweep's last trial end, and all those rows (`ended`) are still there."""
+    text = store.read_text(sweep, OVER)
+    return text is not None and json.loads(text)["trials"] == (
+        len(store.finished(sweep)) if ended is None else ended
     )
 
 

@@ -79,7 +79,10 @@ def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise InputError(_one_line(error)) from error
     if len(statements) != 1:
         raise InputError(f"SQL: {len(statements)} statements where one is expected; {_REMEDY}")
-    kind = statements[0].type
+    try:
+        kind = statements[0].type
+    except ValueError as error:  # DuckDB's parser knows kinds that its Python package has no name for
+        raise InputError(f"SQL: no statement that reads ({error}); {_REMEDY}") from error
     if kind == duckdb.StatementType.EXPLAIN:
         inner = _EXPLAIN.match(statements[0].query)
         if inner is not None:

@@ -9,6 +9,7 @@ from transformers import AutoConfig, PretrainedConfig
 from distiller.pipelines.augment.checkpoints import check_checkpoints as check_choice
 from distiller.pipelines.checkpoint import from_pretrained, load_tokenizer
 from distiller.pipelines.places import located
+from distiller.pipelines.trust import check_weights
 from distiller.search.plan import place_of, pretrained_of
 from distiller.search.prepared import augmentation_choices
 from distiller.spaces.sweep import SweepConfig
@@ -23,7 +24,8 @@ def check_checkpoints(sweep: SweepConfig, base: Path) -> None:
     for name, teacher in sweep.teachers.items():
         teacher_config(sweep, name, base)
         place = f"teachers.{name}.model"
-        load_tokenizer(located(teacher.model, base, place), teacher.revision, place)
+        source = located(teacher.model, base, place)
+        load_tokenizer(source, teacher.revision, place, teacher.trust_remote_code)
     for dataset in sweep.datasets:
         place = f"{place_of(sweep, dataset, 'student')}.student.pretrained.checkpoint"
         for checkpoint in pretrained_of(sweep.space_of(dataset)):
@@ -41,7 +43,9 @@ def teacher_config(sweep: SweepConfig, name: str, base: Path) -> PretrainedConfi
         InputError: it cannot be loaded.
     """
     teacher, place = sweep.teachers[name], f"teachers.{name}.model"
+    source = located(teacher.model, base, place)
+    check_weights(source, place, "AutoModel")
     config: PretrainedConfig = from_pretrained(
-        AutoConfig, located(teacher.model, base, place), teacher.revision, place
+        AutoConfig, source, teacher.revision, place, teacher.trust_remote_code
     )
     return config

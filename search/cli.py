@@ -131,27 +131,60 @@ def query(
 
 
 @app.command()
-def status(store: StoreOption = STORE, sweep: SweepOption = None, as_json: JsonOption = False) -> None:
-    """How a sweep stands, from any machine that sees its store."""
+def status(
+    store: StoreOption = STORE,
+    sweep: SweepOption = None,
+    as_json: JsonOption = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again and again until the sweep ends.")
+    ] = False,
+) -> None:
+    """How a sweep stands, from any machine that sees its store: pace, time left, failures, best so far."""
     from distiller.results.export import chosen_sweep
-    from distiller.results.leaderboard import leaderboard, render
+    from distiller.results.standing import standing
+    from distiller.results.standing_text import render
     from distiller.results.store import Store
     from distiller.search.ended import recorded_end
 
     opened = Store.open(store)
     name = chosen_sweep(opened, sweep)
-    boards = leaderboard(opened, name)
-    open_attempts = opened.unfinished_attempts(name)
-    ended = {board.dataset: recorded_end(opened, name, board.dataset) for board in boards}
-    if as_json:
-        found = [{**board.to_dict(), "ended_early": ended[board.dataset]} for board in boards]
-        _print_json({"sweep": name, "running_or_lost": len(open_attempts), "datasets": found})
-        return
-    console.print(render(boards))
-    for dataset, end in ended.items():
-        if end is not None:
-            console.print(f"{dataset}: the search ended {end['fewer']} trials early: {end['why']}")
-    console.print(f"{len(open_attempts)} trials started and not ended (running, or lost with their worker)")
+    if watch:
+        from distiller.search.watching import watch as watch_sweep
+
+        watch_sweep(opened, name, console, as_json)
+    elif as_json:
+        found = standing(opened, name).to_dict()
+        for board in found["datasets"]:
+            board["ended_early"] = recorded_end(opened, name, board["dataset"])
+        _print_json(found)
+    else:
+        look = standing(opened, name)
+        console.print(render(look), highlight=False)
+        for board in look.boards:
+            if (end := recorded_end(opened, name, board.dataset)) is not None:
+                console.print(f"{board.dataset}: the search ended {end['fewer']} trials early: {end['why']}")
+
+
+@app.command()
+def mirror(
+    sweep: Annotated[str, typer.Argument(help="Name of a sweep in the store.")],
+    to: Annotated[
+        list[str],
+        typer.Option(
+            help="tensorboard:FOLDER, mlflow:URI or FOLDER, wandb:FOLDER (offline), "
+            "optuna:sqlite:///FILE or optuna:JOURNAL; several may be named."
+        ),
+    ],
+    store: StoreOption = STORE,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the sweep is over.")] = False,
+) -> None:
+    """Write a sweep's trials into other tools, each once: run it again to add what ended since."""
+    from distiller.results.export import chosen_sweep
+    from distiller.results.store import Store
+    from distiller.search.mirrors.feeding import mirror_sweep, targets_of
+
+    opened = Store.open(store)
+    mirror_sweep(opened, chosen_sweep(opened, sweep), targets_of(to, Path.cwd()), follow, console)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from distiller.results.frozen import about_launch, keep_part
+from distiller.results.frozen import OVER, about_launch, keep_part
 from distiller.results.store import Store
 from distiller.search.rows import now
 from distiller.search.session import provenance
@@ -14,17 +14,8 @@ from distiller.spaces.errors import InputError
 from distiller.spaces.own import part_digest, part_text
 from distiller.spaces.sweep import SweepConfig, read_sweep
 
-MOVABLE = ("resources", "cache")
+MOVABLE = ("resources", "cache", "mirrors")
 """Parts of a sweep that say where it runs, not what: a relaunch may change them."""
-
-OVER = "over.json"
-"""Kept beside a sweep's file once its last trial has ended, so that launching again starts nothing."""
-
-
-def is_over(store: Store, sweep: str) -> bool:
-    """Whether a launch saw the sweep's last trial end, and all those rows are still there."""
-    text = store.read_text(sweep, OVER)
-    return text is not None and json.loads(text)["trials"] == len(store.finished(sweep))
 
 
 def mark_over(store: Store, sweep: str) -> None:
@@ -65,7 +56,7 @@ def freeze(store: Store, sweep: SweepConfig, text: str, base: Path) -> None:
     if store.read_text(sweep.name, "sweep.yaml") is not None and store.read("attempts", sweep.name).num_rows:
         return
     parts = {written: keep_part(store, sweep.name, part_text(written, base)) for written in sweep.parts}
-    about = {"base": str(base), "launched_at": now().isoformat(), **provenance(), "parts": parts}
+    about = {"base": str(base), "launched_at": now().isoformat(), **provenance(sweep), "parts": parts}
     store.write_text(sweep.name, "sweep.json", json.dumps(about, indent=1))
     store.write_text(sweep.name, "sweep.yaml", text)
 

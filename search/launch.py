@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from distiller.results.entries import is_full
+from distiller.results.frozen import is_over
 from distiller.results.leaderboard import leaderboard
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
@@ -20,8 +21,9 @@ from distiller.search.assignment import Assignment, Launch, Outcome, Preparation
 from distiller.search.begun import begun_together
 from distiller.search.ended import record_end, recorded_end
 from distiller.search.finalists import finalists_of
-from distiller.search.frozen import check_same, freeze, is_over, mark_over
+from distiller.search.frozen import check_same, freeze, mark_over
 from distiller.search.limits import Limits, NoLimits, Spending, StopLimits
+from distiller.search.mirrors.feeding import fed, targets_of
 from distiller.search.past import past_outcomes
 from distiller.search.plan import (
     cache_from,
@@ -108,7 +110,7 @@ def launch_sweep(
     check_same(store, sweep, base)
     placed = sweep.model_copy(update={"cache": cache_from(sweep.cache, base)})
     store = store.patient()
-    launch = Launch(placed, str(base), store.url, provenance())
+    launch = Launch(placed, str(base), store.url, provenance(sweep))
     if trainer is not None:
         launch = replace(launch, trainer=trainer)
     running = Running(launch, store, console)
@@ -121,6 +123,7 @@ def launch_sweep(
     if address is None:  # what is wrong here is better found before Ray starts
         check_fits(sweep.resources)
         check_inputs(sweep, base)
+    targets_of(sweep.mirrors, base)
     freeze(store, sweep, text, base)
     with ExitStack() as stack:
         with running.phase("start Ray"):
@@ -150,10 +153,12 @@ def train(running: Running) -> None:
 
     phases = ("teachers and their outputs", "trials: no-teacher references, search, finalists, baselines")
     running.console.print(f"[bold]{phases[0]}; {phases[1]}[/bold]")
+    targets = targets_of(sweep.mirrors, Path(running.launch.base))
     started = time.perf_counter()
     searcher = AssignmentSearcher(running.launch, store, progress, preparations, agenda_of, scheduler.errors)
     scheduler.release = searcher.release
-    run_trials(running.launch, searcher, scheduler)
+    with fed(store, sweep.name, targets, progress.note):
+        run_trials(running.launch, searcher, scheduler)
     assert searcher.prepared_at is not None
     running.seconds[phases[0]] = searcher.prepared_at - started
     running.seconds[phases[1]] = time.perf_counter() - searcher.prepared_at

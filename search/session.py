@@ -22,7 +22,7 @@ from distiller.search.schedulers import RungScheduler
 from distiller.search.searcher import AssignmentSearcher
 from distiller.search.trainable import trainable_for
 from distiller.spaces.errors import InputError
-from distiller.spaces.sweep import Resources
+from distiller.spaces.sweep import Resources, SweepConfig
 
 WORKER_DEATHS = 2
 """How often an assignment whose worker died is tried again."""
@@ -123,11 +123,12 @@ def _fitting(resources: Resources, cpus: float, gpus: float, place: str) -> int:
     return fitting
 
 
-def provenance() -> dict[str, Any]:
-    """Versions and commit that rows carry."""
+def provenance(sweep: SweepConfig) -> dict[str, Any]:
+    """Versions and commit that rows carry; and whose code ran, where teachers brought their own."""
     packages = ("torch", "transformers", "ray", "optuna", "numpy", "pyarrow")
+    versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": versions | sweep.trusted_code,
         "distiller_version": version("kd-distiller"),
         "git_commit": git_commit(),
     }

@@ -23,10 +23,10 @@ def tokenizers_of(sweep: SweepConfig, dataset: str, base: Path) -> Tokenizers:
     if not students and all(len(set(team)) == 1 for team in teams):
         return OneTokenizer
     names = dict.fromkeys(name for team in teams for name in team)
-    keys = {
-        name: _key(sweep.teachers[name].model, sweep.teachers[name].revision, base, f"teachers.{name}.model")
-        for name in names
-    }
+    keys = {}
+    for name in names:
+        one = sweep.teachers[name]
+        keys[name] = _key(one.model, one.revision, base, f"teachers.{name}.model", one.trust_remote_code)
     place = f"{place_of(sweep, dataset, 'student')}.student.pretrained.checkpoint"
     leads = {keys[team[0]] for team in teams}
     return Tokenizers(
@@ -36,5 +36,5 @@ def tokenizers_of(sweep: SweepConfig, dataset: str, base: Path) -> Tokenizers:
 
 
 @lru_cache(maxsize=64)
-def _key(model: str, revision: str | None, base: Path, place: str) -> str:
-    return tokenizer_key(load_tokenizer(located(model, base, place), revision, place))
+def _key(model: str, revision: str | None, base: Path, place: str, trust: bool = False) -> str:
+    return tokenizer_key(load_tokenizer(located(model, base, place), revision, place, trust))

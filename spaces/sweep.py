@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from distiller.spaces.config import STAGES
 from distiller.spaces.datasets import DatasetConfig, one_dataset_a_size
@@ -24,6 +24,20 @@ from distiller.spaces.space import Group, Space, slot_paths
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+MIRRORS = ("tensorboard", "mlflow", "wandb", "optuna")
+"""Where rows can be mirrored to; `KIND:PLACE` names one."""
+
+
+def check_mirror(written: str) -> str:
+    """A mirror as written; ValueError where it is none."""
+    kind, colon, place = written.partition(":")
+    if kind not in MIRRORS:
+        raise ValueError(f"{written!r} is no mirror; {nearest(kind, MIRRORS)}, as in tensorboard:runs")
+    if not colon or not place:
+        raise ValueError(f"{written!r} names no place; write {kind}:PLACE")
+    return written
 
 
 class _Strict(BaseModel):
@@ -51,6 +65,8 @@ class TeacherConfig(_Strict):
     model: str = Field(min_length=1)
     revision: str | None = None
     fine_tune: FineTune | None = None
+    trust_remote_code: bool = False
+    """Run the code that comes with the checkpoint; name a `revision`, or it may be other code tomorrow."""
 
     @field_validator("fine_tune", mode="before")
     @classmethod
@@ -105,6 +121,9 @@ class SweepConfig(_Strict):
     search: Search = Search()
     resources: Resources = Resources()
     cache: CacheConfig = CacheConfig()
+    mirrors: tuple[Annotated[str, AfterValidator(check_mirror)], ...] = ()
+    """Where trials are written as they end, beside the store: `tensorboard:FOLDER`, `mlflow:URI`,
+    `wandb:FOLDER`, `optuna:sqlite:///FILE`; paths are relative to the file."""
 
     @model_validator(mode="before")
     @classmethod
@@ -156,6 +175,15 @@ class SweepConfig(_Strict):
                         f"{nearest(str(name), self.teachers)}"
                     )
         return space
+
+    @property
+    def trusted_code(self) -> dict[str, str]:
+        """Whose code runs: `model@revision` of each teacher with `trust_remote_code`, for the provenance."""
+        return {
+            f"trust_remote_code of {name}": f"{teacher.model}@{teacher.revision or 'no revision'}"
+            for name, teacher in self.teachers.items()
+            if teacher.trust_remote_code
+        }
 
     def _teachers_named(self, written: Any) -> Any:
         """The teacher stage as written, with all of `teachers:` in each slot that names none."""

@@ -59,7 +59,7 @@ class MaskedModel:
             InputError: it cannot be loaded, has no head for masked words or no mask token; `place` is where
                 the sweep names it.
         """
-        model = complete(AutoModelForMaskedLM, source, place, "masked-language-model", use_safetensors=True)
+        model = complete(AutoModelForMaskedLM, source, place, "masked-language-model")
         self.model: PreTrainedModel = model.to(device).eval().requires_grad_(False)
         self.tokenizer: Any = masking_tokenizer(source, place)
         self.whole = WholeWords.of(self.tokenizer, int(self.model.config.vocab_size))

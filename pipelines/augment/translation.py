@@ -74,7 +74,6 @@ class Translator:
         Raises:
             InputError: it cannot be loaded, or has no head; `place` is where the sweep names it.
         """
-        # Marian's checkpoints come as pickles, which torch reads as plain tensors (weights_only).
         model = complete(AutoModelForSeq2SeqLM, source, place, "translation")
         self.model: PreTrainedModel = model.to(device).eval().requires_grad_(False)
         self.tokenizer: Any = translation_tokenizer(source, place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ import yaml
 
 from distiller.results.entries import is_full
 from distiller.results.export import write_file
+from distiller.results.failures import failures
 from distiller.results.frames import to_frame
 from distiller.results.frozen import about_launch, frozen_sweep
 from distiller.results.importance import importance
@@ -116,26 +116,6 @@ def _drawn(
         "parallel": parallel(trials, space, board.metric or "score", columns) if space else None,
         "full": sum(row["role"] == "search" and is_full(row) for row in trials),
     }
-
-
-def failures(trials: Sequence[Row]) -> list[dict[str, Any]]:
-    """Failed trials grouped by error, numbers aside, most frequent first; each with one example."""
-    groups: dict[str, list[Row]] = {}
-    for row in trials:
-        if row["status"] == "failed":
-            error = row["error"] or "no error was recorded"
-            groups.setdefault(re.sub(r"0x[0-9a-f]+|\d+", "#", error), []).append(row)
-    ordered = sorted(groups.values(), key=lambda rows: -len(rows))
-    return [
-        {
-            "error": rows[0]["error"] or "no error was recorded",
-            "count": len(rows),
-            "datasets": ", ".join(f"{name} {n}" for name, n in Counter(r["dataset"] for r in rows).items()),
-            "trial": rows[0]["trial_id"],
-            "traceback": rows[0]["traceback"],
-        }
-        for rows in ordered
-    ]
 
 
 def _facts(trials: Sequence[Row], sweep: SweepConfig | None, launched: dict[str, Any]) -> dict[str, Any]:

@@ -150,12 +150,15 @@ def answer(status: int) -> Any:
         (None, True),
     ],
 )
-def test_a_hub_out_of_reach_is_no_wrong_name(cause: Exception | None, reached: bool) -> None:
+def test_a_hub_out_of_reach_is_no_wrong_name(
+    cause: Exception | None, reached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Kind:
         @staticmethod
-        def from_pretrained(source: str, revision: str | None) -> None:
+        def from_pretrained(source: str, **options: Any) -> None:
             raise OSError("someone/nothing is no model\nand more") from cause
 
+    monkeypatch.setattr("distiller.pipelines.checkpoint.AutoConfig", Kind)
     with pytest.raises(InputError, match=r"^here: 'someone/nothing' cannot be loaded") as refused:
         from_pretrained(Kind, "someone/nothing", None, "here")
     assert ("(someone/nothing is no model)" in str(refused.value)) == reached

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from distiller.results.leaderboard import leaderboard
 from distiller.results.report import write_report
 from distiller.results.report.figures import parameter_bars, pareto_front, stage_bars, thinned
-from distiller.results.report.page import failures
 from distiller.results.report.parallel import parallel
 from distiller.spaces.errors import InputError
 
@@ -149,15 +148,6 @@ def test_what_is_missing_is_said(demo, page, tmp_path):
         write_report(made.store, "torn", tmp_path)
     with pytest.raises(InputError, match="did you mean 'torn'"):
         write_report(made.store, "tron", tmp_path / "r.html")
-
-
-def test_failures_are_grouped_with_numbers_aside():
-    row = {"status": "failed", "dataset": "a", "trial_id": "t", "traceback": "tb"}
-    errors = ["nan at step 3", "nan at step 17", "no memory at 0xdeadbeef", None, "nan at step 5"]
-    groups = failures([{**row, "error": error} for error in errors] + [{**row, "status": "completed"}])
-    assert [(g["error"], g["count"]) for g in groups] == [
-        ("nan at step 3", 3), ("no memory at 0xdeadbeef", 1), ("no error was recorded", 1)
-    ]  # fmt: skip
 
 
 few = st.integers(0, 6).map(float)

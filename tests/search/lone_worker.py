@@ -25,7 +25,7 @@ def main() -> None:
     sweep = parse_sweep(Path(path).read_text(), path)
     config = next(iter(planned_space(sweep, "letters")[0].grid(1)))
     assert isinstance(config, PipelineConfig)
-    launch = Launch(sweep, str(Path(path).parent), url, provenance(), TRAINER)
+    launch = Launch(sweep, str(Path(path).parent), url, provenance(sweep), TRAINER)
     assignment = Assignment("letters", "search", 0, (Task(config, "prior"),))
     sys.stdin.readline()
     group = Group(launch, Store.open(url), QuickTrainer(launch), assignment, assignment.tasks)

@@ -27,11 +27,18 @@ def test_models_of_their_kind_pass_with_their_weights(folder: Path) -> None:
     check_checkpoints(Contextual(checkpoint="./masked"), folder, "here")
     both = BackTranslation(there="./there", back="./back")
     check_checkpoints(both, folder, "here")
+    Translator(str(folder / "there"), "here", CPU)
+
+
+def test_pickled_weights_are_refused_with_the_way_to_convert_them(folder: Path) -> None:
     model = MarianMTModel.from_pretrained(folder / "there")
     torch.save(model.state_dict(), folder / "there" / "pytorch_model.bin")
     (folder / "there" / "model.safetensors").unlink()
-    check_checkpoints(both, folder, "here")
-    Translator(str(folder / "there"), "here", CPU)
+    said = r"^here\.back_translation\.there: .*as a pickle \(pytorch_model.bin\).*AutoModelForSeq2SeqLM"
+    with pytest.raises(InputError, match=said):
+        check_checkpoints(BackTranslation(there="./there", back="./back"), folder, "here")
+    with pytest.raises(InputError, match="as a pickle"):
+        Translator(str(folder / "there"), "here", CPU)
 
 
 def test_shards_are_weights(folder: Path) -> None:
@@ -55,7 +62,7 @@ def test_models_of_another_kind_are_refused(folder: Path) -> None:
 
 
 def test_a_folder_without_weights_is_refused(folder: Path) -> None:
-    (folder / "masked" / "model.safetensors").rename(folder / "masked" / "pytorch_model.bin")
+    (folder / "masked" / "model.safetensors").unlink()
     with pytest.raises(
         InputError, match=MASKED + r".* holds no weights \(model.safetensors or .*; copy them"
     ):

@@ -19,12 +19,14 @@ class Launch:
         base: the folder that its relative paths start from.
         store: where workers write their rows.
         provenance: versions and commit, for the rows.
+        cluster: whether it joined a cluster, whose nodes share nothing but the store.
     """
 
     sweep: SweepConfig
     base: str
     store: str
     provenance: dict[str, Any]
+    cluster: bool = False
 
 
 @dataclass(frozen=True)

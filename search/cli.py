@@ -81,6 +81,9 @@ def launch(
     address: Annotated[
         str | None, typer.Option(help="Join this Ray cluster (`auto` finds it) instead of starting Ray here.")
     ] = None,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="With --address: wait until so many nodes can carry a trial.")
+    ] = 1,
     preset: PresetOption = None,
     out: Annotated[Path, typer.Option(help="Folder for the best configs.")] = Path("best"),
     report: Annotated[Path, typer.Option(help="The HTML report.")] = Path("report.html"),
@@ -89,7 +92,7 @@ def launch(
     from distiller.search.launch import launch_sweep
     from distiller.search.summary import print_summary
 
-    running = launch_sweep(sweep, store, address, console, preset or ())
+    running = launch_sweep(sweep, store, address, console, preset or (), nodes)
     with running.phase("leaderboard, importance, export and report"):
         print_summary(running.store, running.sweep.name, out, report, console)
     console.print(

@@ -17,7 +17,10 @@ from distiller.results.schema import ROLES
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
+from distiller.search.code_digest import code_change
 from distiller.search.frozen import check_same, freeze, is_over, mark_over
+from distiller.search.gpu_memory import gpu_gib
+from distiller.search.gpu_share import needs_share, placed_on_nodes, with_gpu_share
 from distiller.search.plan import (
     cache_from,
     check_preset,
@@ -68,11 +71,16 @@ class Running:
 
 
 def launch_sweep(
-    reference: str, store_url: str, address: str | None, console: Console, presets: Sequence[str] = ()
+    reference: str,
+    store_url: str,
+    address: str | None,
+    console: Console,
+    presets: Sequence[str] = (),
+    nodes: int = 1,
 ) -> Running:
     """Run a sweep, or go on with it: what the store holds as finished is never run again.
 
-    With `presets`, those stand in for its search.
+    With `presets`, those stand in for its search. On a cluster it first waits for `nodes` that carry trials.
 
     Raises:
         InputError: the sweep, the store or the cluster is not right.
@@ -89,17 +97,24 @@ def launch_sweep(
     console.print(f"store: {store.url}", soft_wrap=True, highlight=False)
     check_same(store, sweep, base)
     placed = sweep.model_copy(update={"cache": cache_from(sweep.cache, base)})
-    running = Running(Launch(placed, str(base), store.url, provenance()), store, console)
+    launch = Launch(placed, str(base), store.url, provenance(), cluster=address is not None)
+    running = Running(launch, store, console)
     if is_over(store, sweep.name):
         console.print("every trial of this sweep has ended")
         return running
     if address is None:  # what is wrong here is better found before Ray starts
-        check_fits(sweep.resources)
+        running.launch = with_gpu_share(launch, gpu_gib(), console) if needs_share(launch) else launch
+        check_fits(running.sweep.resources)
         check_inputs(sweep, base)
+    if change := code_change(store, sweep.name):
+        console.print(change, style="yellow", soft_wrap=True, highlight=False)
     freeze(store, sweep, text, base)
     with ExitStack() as stack:
         with running.phase("start Ray"):
             stack.enter_context(ray_session(address))
+        if address is not None:
+            with running.phase("check the nodes"):
+                running.launch = placed_on_nodes(running.launch, nodes, console)
         train(running)
     mark_over(store, sweep.name)
     return running

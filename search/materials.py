@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,10 @@ from distiller.results.frozen import load_frozen_parts
 from distiller.results.store import Store
 from distiller.search.assignment import Launch
 from distiller.search.plan import planned_space, pretrained_of
+from distiller.search.teacher_shelf import TeacherShelf
 from distiller.search.tokenizers import tokenizers_of
 from distiller.spaces.config import MEAN, PipelineConfig
+from distiller.spaces.errors import InputError
 from distiller.spaces.presets import PRESETS
 from distiller.spaces.removal import values_at
 from distiller.spaces.space import Space
@@ -74,7 +77,8 @@ def material_for(launch: Launch, dataset: str, teacher: str) -> Material:
     key = (launch.sweep.name, dataset, teacher)
     if key not in _materials:
         sweep, base = launch.sweep, Path(launch.base)
-        load_frozen_parts(Store.open(launch.store), sweep, base)
+        store = Store.open(launch.store)
+        load_frozen_parts(store, sweep, base)
         adopt_own_parts()
         material = prepare_material(
             dataset,
@@ -84,6 +88,7 @@ def material_for(launch: Launch, dataset: str, teacher: str) -> Material:
             sweep.cache,
             base,
             worker_device(),
+            shelf=TeacherShelf(store, keeps=launch.cluster),
         )
         space, _ = planned_space(sweep, dataset, tokenizers=tokenizers_of(sweep, dataset, base))
         depths, layers = depths_of(space, material), material.teacher.layers
@@ -97,3 +102,36 @@ def material_for(launch: Launch, dataset: str, teacher: str) -> Material:
             _materials.popitem(last=False)
     _materials.move_to_end(key)
     return _materials[key]
+
+
+class UnfitNodeError(InputError):
+    """What a node lacks that trials need: no config's fault, so that no trial may fail of it."""
+
+    def __init__(self, reason: str):
+        super().__init__(f"node {platform.node()}: {reason}")
+
+
+def trial_material(launch: Launch, dataset: str, teacher: str) -> Material:
+    """`material_for` a trial, which this node may be the second to prepare.
+
+    Raises:
+        UnfitNodeError: the data or a teacher is not here, or has other rows than where it was prepared.
+    """
+    known = (launch.sweep.name, dataset, teacher) in _materials
+    try:
+        material = material_for(launch, dataset, teacher)
+        if not known:
+            _check_same_rows(launch, material)
+    except InputError as error:
+        raise UnfitNodeError(str(error)) from error
+    return material
+
+
+def _check_same_rows(launch: Launch, material: Material) -> None:
+    name = material.dataset.name
+    for row in Store.open(launch.store).read("datasets", launch.sweep.name).to_pylist():
+        if row["dataset"] == name and row["fingerprint"] != material.dataset.fingerprint:
+            raise InputError(
+                f"datasets.{name}: has other rows here than where the sweep was prepared; "
+                "put the same files on all nodes"
+            )

@@ -30,7 +30,7 @@ from distiller.search.assignment import (
     Task,
     outcomes_to_json,
 )
-from distiller.search.materials import Notes, material_for, worker_device
+from distiller.search.materials import Notes, UnfitNodeError, trial_material, worker_device
 from distiller.search.prepare import answer, measure_latencies
 from distiller.search.rows import attempt_row, epoch_rows, now, result_columns, space_columns, trial_row
 from distiller.spaces.errors import InputError
@@ -83,6 +83,8 @@ class TrialRunner:
         with self.notes.taken():
             try:
                 return self._step()
+            except UnfitNodeError as error:
+                return {"refused": str(error), "done": True}
             except Exception as error:
                 return self._failed(error, traceback.format_exc())
 
@@ -113,7 +115,7 @@ class TrialRunner:
 
     def _begin(self) -> Distillation:
         tasks = self.assignment.tasks
-        material = material_for(self.launch, self.assignment.dataset, tasks[0].config.teacher_name)
+        material = trial_material(self.launch, self.assignment.dataset, tasks[0].config.teacher_name)
         members = tuple(Member(task.config, self.assignment.seed) for task in tasks)
         budget = self.launch.sweep.budget
         return Distillation(

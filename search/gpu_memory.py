@@ -21,8 +21,8 @@ def gpu_gib() -> list[float]:
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"resources.gpus: nvidia-smi does not tell the GPUs' memory ({first}); {remedy}"
+            f"resources.gpus: auto: nvidia-smi does not tell the GPUs' memory ({first}); {remedy}"
         ) from None
     if not found:
-        raise InputError(f"resources.gpus: nvidia-smi lists no GPU; {remedy}")
+        raise InputError(f"resources.gpus: auto: nvidia-smi lists no GPU; {remedy}")
     return found

@@ -135,3 +135,9 @@ def _check_same_rows(launch: Launch, material: Material) -> None:
                 f"datasets.{name}: has other rows here than where the sweep was prepared; "
                 "put the same files on all nodes"
             )
+
+
+def keep_only(launch: Launch, dataset: str, teacher: str) -> None:
+    """Let go of all datasets and teachers but these, where memory is short."""
+    for key in [key for key in _materials if key != (launch.sweep.name, dataset, teacher)]:
+        del _materials[key]

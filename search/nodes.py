@@ -34,7 +34,7 @@ from distiller.spaces.sweep import Resources
 ANSWER_SECONDS = 600.0
 """How long a node may take to read the sweep's data and answer."""
 SEEN_SECONDS = 60.0
-"""How long what a node wrote may take until the launch sees it: network filesystems remember what was not there."""
+"""How long until the launch sees what a node wrote: network filesystems remember what was not there."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,8 @@ def _check_cache(written: str) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(
-            f"cache.path: {folder}: not writable ({error.strerror or error}); name a folder that each node may write"
+            f"cache.path: {folder}: not writable ({error.strerror or error}); "
+            "name a folder that each node may write"
         ) from error
 
 

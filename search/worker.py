@@ -9,6 +9,7 @@ the row along with each report.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 import traceback
@@ -22,18 +23,23 @@ from distiller.pipelines.cost import device_name
 from distiller.pipelines.distill import Cohort, Distillation
 from distiller.pipelines.student import architecture
 from distiller.results.store import Store
+from distiller.search.agenda import cohort_group
 from distiller.search.assignment import (
     Assignment,
     Launch,
     Outcome,
     Preparation,
     Task,
+    outcomes_from_json,
     outcomes_to_json,
 )
-from distiller.search.materials import Notes, UnfitNodeError, trial_material, worker_device
+from distiller.search.materials import Notes, UnfitNodeError, keep_only, trial_material, worker_device
+from distiller.search.memory import MOST_TRIES, give_back, halves, wait_for_memory
 from distiller.search.prepare import answer, measure_latencies
 from distiller.search.rows import attempt_row, epoch_rows, now, result_columns, space_columns, trial_row
 from distiller.spaces.errors import InputError
+
+log = logging.getLogger(__name__)
 
 STANDBY_SECONDS = 0.2
 """Between two questions of a worker that stands by whether there is work."""
@@ -46,6 +52,8 @@ class TrialRunner:
         torch.set_num_threads(max(1, int(launch.sweep.resources.cpus)))
         self.launch = launch
         self.store = Store.open(launch.store)
+        # By what a cohort shares, how many fitted into memory where more did not.
+        self.fitting: dict[tuple[Any, ...], int] = {}
 
     def take(self, new_config: dict[str, Any]) -> None:
         """Turn to what the driver asks for: a key and its text."""
@@ -61,6 +69,7 @@ class TrialRunner:
         self.notes = Notes()
         self.work: Distillation | None = None
         self.attempts: list[int] = []
+        self.tries = 0
 
     def _record_attempt(self, task: Task) -> int:
         node = ray.get_runtime_context().get_node_id()
@@ -81,12 +90,46 @@ class TrialRunner:
             self.started_at = now()
             self.attempts = [self._record_attempt(task) for task in self.assignment.tasks]
         with self.notes.taken():
-            try:
-                return self._step()
-            except UnfitNodeError as error:
-                return {"refused": str(error), "done": True}
-            except Exception as error:
-                return self._failed(error, traceback.format_exc())
+            return self._tried()
+
+    def _tried(self) -> dict[str, Any]:
+        tasks = self.assignment.tasks
+        if len(tasks) > self.fitting.get(group := cohort_group(tasks[0].config), len(tasks)):
+            return self._halved()
+        try:
+            return self._step()
+        except UnfitNodeError as error:
+            return {"refused": str(error), "done": True}
+        except torch.OutOfMemoryError as error:
+            said, trace = str(error), traceback.format_exc()
+        except Exception as error:
+            return self._failed(error, traceback.format_exc())
+        # Only here, where no frame of the error holds them any more, the tensors can go.
+        self.work = None
+        keep_only(self.launch, self.assignment.dataset, tasks[0].config.teacher_name)
+        give_back(worker_device())
+        self.tries += 1
+        if len(tasks) > 1:
+            log.warning("a cohort of %d did not fit into memory: trained in halves", len(tasks))
+            self.fitting[group] = (len(tasks) + 1) // 2
+            return self._halved()
+        if self.tries < MOST_TRIES:
+            log.warning("did not fit into memory beside its neighbours: tried again")
+            wait_for_memory(worker_device())
+            return self._tried()
+        return self._failed(torch.OutOfMemoryError(said), trace)
+
+    def _halved(self) -> dict[str, Any]:
+        """The two halves of a cohort, one after the other; each runs to its end."""
+        whole, attempts, outcomes = self.assignment, self.attempts, []
+        for self.assignment, self.attempts in halves(whole, attempts):
+            self.tries = 0
+            report = self._tried()
+            if "outcomes" not in report:
+                return report
+            outcomes += outcomes_from_json(report["outcomes"])
+        self.assignment, self.attempts = whole, attempts
+        return {"outcomes": outcomes_to_json(outcomes), "done": True}
 
     def _prepare(self, preparation: Preparation) -> dict[str, Any]:
         if not self.waits:

@@ -1,0 +1,302 @@
+"""What a sweep's parts take on this machine, timed on a few rows: models of the right shape, nothing loaded.
+
+Teachers and pretrained students are built from their configs, at random: as fast as the real ones, and no
+weights are read or downloaded. Each part is run until it has taken a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+
+from distiller.pipelines.augment.sources import Sources
+from distiller.pipelines.cache import compute_outputs
+from distiller.pipelines.checkpoint import from_pretrained, inference_dtype, load_tokenizer, predict
+from distiller.pipelines.cohort import Member
+from distiller.pipelines.data import Dataset, Split
+from distiller.pipelines.demand import Demand
+from distiller.pipelines.distill import Cohort, Distillation
+from distiller.pipelines.encoding import encode
+from distiller.pipelines.fine_tuning import score_scale, tuning_step
+from distiller.pipelines.heads import MODELS, name_the_labels
+from distiller.pipelines.material import Material
+from distiller.pipelines.origin import Origin
+from distiller.pipelines.places import located
+from distiller.pipelines.pool import make_pool, row_labels, texts_of
+from distiller.pipelines.student import restrict_words, student_config
+from distiller.pipelines.task import Task
+from distiller.pipelines.teacher import Teacher
+from distiller.spaces.config import PipelineConfig
+from distiller.spaces.datasets import DatasetConfig
+from distiller.spaces.student import Pretrained
+from distiller.spaces.sweep import Budget, FineTune, TeacherConfig
+
+SAMPLE_ROWS = 256
+"""Rows of a split that are tried, at most."""
+ENOUGH_SECONDS = 0.4
+"""A part has been timed once it has taken so long."""
+MOST_STEPS = 12
+
+
+@dataclass(frozen=True)
+class TeacherPace:
+    """Seconds of a teacher.
+
+    Attributes:
+        row: its outputs on a row of tokens, written to disk.
+        tuning_step: an optimizer step of its fine-tuning; 0 where it is not asked for, as is the next.
+        validation_row: a row in an evaluation of that.
+    """
+
+    row: float
+    tuning_step: float
+    validation_row: float
+
+
+@dataclass(frozen=True)
+class StudentPace:
+    """Seconds of a student, or its share of a cohort's.
+
+    Attributes:
+        build: before the first step.
+        step: an optimizer step.
+        validation_row: a text in an evaluation.
+        cost: what is found out once per architecture and process, FLOPs above all.
+    """
+
+    build: float
+    step: float
+    validation_row: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of a dataset as a teacher reads it: token rows per text and tokens per row."""
+
+    rows_per_text: float
+    tokens_per_row: float
+
+
+class Rehearsal:
+    """A dataset with one untrained teacher on a few rows, in a folder that is gone in the end."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: DatasetConfig,
+        name: str,
+        teacher: TeacherConfig,
+        base: Path,
+        folder: Path,
+        device: torch.device,
+    ):
+        """Raises InputError where the teacher's config or tokenizer cannot be loaded."""
+        self.dataset, self.config, self.device = sampled(dataset), config, device
+        self.folder, self.base = folder, base
+        place = f"teachers.{name}.model"
+        source = located(teacher.model, base, place)
+        shape = from_pretrained(AutoConfig, source, teacher.revision, place)
+        tokenizer = load_tokenizer(source, teacher.revision, place)
+        model = _untrained(shape, dataset.task, tokenizer).to(device)
+        self.teacher = Teacher(
+            name,
+            cast(PreTrainedModel, model.eval().requires_grad_(False)),
+            tokenizer,
+            f"untrained {name}",
+            source,
+            torch.arange(dataset.task.outputs),
+        )
+        labels = self.dataset.splits["train"].labels
+        assert labels is not None
+        self.scale = score_scale(self.dataset.task, labels)
+
+    def material(self, demand: Demand) -> Material:
+        """The rows with the teacher, as a trial finds them."""
+        teacher, task = self.teacher, self.dataset.task
+        length, overlap = self.config.max_length, self.config.overlap
+        splits = ((split, self.dataset.splits[split]) for split in ("validation", "test"))
+        words = cast(Any, teacher.model).get_input_embeddings()
+        return Material(
+            dataset=self.dataset,
+            teachers=(teacher,),
+            base=self.base,
+            demand=demand,
+            cache=self.folder,
+            limit_bytes=float("inf"),
+            max_length=length,
+            scale=self.scale,
+            teacher_scores={},
+            majority_scores={},
+            held_out={name: encode(teacher.tokenizer, rows, task, length, overlap) for name, rows in splits},
+            sources=Sources(teacher.tokenizer, words.weight, "", self.folder, self.base, self.device),
+            overlap=overlap,
+        )
+
+    def sizes(self) -> Sizes:
+        """What the texts of the pool come to as tokens."""
+        tokens = self.material(Demand()).tokens()
+        texts = len(self.dataset.splits["train"]) + len(self.dataset.splits["unlabeled"])
+        return Sizes(len(tokens) / texts, float(tokens.lengths.mean()))
+
+    def teacher_pace(self, demand: Demand, fine_tune: FineTune | None) -> TeacherPace:
+        """Time the teacher's pass with these states, and steps of its fine-tuning where it is asked for."""
+        tokens = self.material(demand).tokens()
+        precision = inference_dtype(self.device)
+        rng = np.random.default_rng(0)
+        teacher = self.teacher
+
+        def outputs(rows: int) -> None:
+            some = tokens.take(np.sort(rng.choice(len(tokens), rows, replace=False)))
+            with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+                compute_outputs(teacher, some, demand, Path(folder), precision)
+
+        row = _per_row(outputs, len(tokens), self.device)
+        if fine_tune is None:
+            return TeacherPace(row, 0.0, 0.0)
+        pad = teacher.tokenizer.pad_token_id
+
+        def evaluated(rows: int) -> None:
+            some = tokens.take(np.sort(rng.choice(len(tokens), rows, replace=False)))
+            predict(teacher.model, some, pad, precision=precision)
+
+        return TeacherPace(
+            row, self._tuning_step(fine_tune, row), _per_row(evaluated, len(tokens), self.device)
+        )
+
+    def _tuning_step(self, settings: FineTune, row_seconds: float) -> float:
+        """Seconds of a step; of a large teacher a smaller batch is timed, and taken to be a part of it."""
+        task, train = self.dataset.task, self.dataset.splits["train"]
+        assert train.labels is not None
+        tokenizer = self.teacher.tokenizer
+        model = _untrained(self.teacher.model.config, task, tokenizer)
+        pool = make_pool(
+            texts_of(task, train),
+            row_labels(task, train.labels, self.scale),
+            task,
+            tokenizer,
+            self.config.max_length,
+            self.config.overlap,
+        )
+        _, _, vocabulary = restrict_words(model, tokenizer, [pool.tokens])
+        tokens = pool.tokens.remapped(vocabulary.new_ids)
+        model = cast(PreTrainedModel, cast(torch.nn.Module, model).to(self.device).train())
+        size = min(settings.batch_size, pool.labeled_rows)
+        tried = max(1, min(size, round(ENOUGH_SECONDS / (3 * row_seconds))))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
+        rng, seconds = np.random.default_rng(0), []
+        for _ in range(3):
+            rows = rng.choice(pool.labeled_rows, tried, replace=False)
+            batch = tokens.padded(rows, int(vocabulary.new_ids[tokenizer.pad_token_id])).to(self.device)
+            labels = pool.labels.of(rows, batch.ids.shape[1]).to(self.device)
+            step = functools.partial(tuning_step, model, optimizer, batch, labels, task)
+            seconds.append(_seconds(step, self.device))
+        return min(seconds) * settings.batch_size / tried
+
+    def student_pace(
+        self, configs: Sequence[PipelineConfig], budget: Budget, members: int, depth_demand: Demand
+    ) -> StudentPace:
+        """Time students of these configs, which have one architecture: means over the configs.
+
+        Args:
+            members: students in a cohort; each config is timed with so many of its like.
+            depth_demand: the teacher's states that the configs may read.
+        """
+        material = self.material(depth_demand)
+        paces = []
+        for config in configs:
+            self._give_origin(material, config)
+            paces.append(self._student_pace(config, material, budget, members))
+        means = (
+            float(np.mean([getattr(p, name) for p in paces])) for name in ("build", "step", "validation_row")
+        )
+        return StudentPace(*means, cost=paces[0].cost)
+
+    def _give_origin(self, material: Material, config: PipelineConfig) -> None:
+        """A pretrained student's checkpoint in shape alone."""
+        choice = config.student
+        if not isinstance(choice, Pretrained) or choice.checkpoint in material._origins:
+            return
+        place = "space.student.pretrained.checkpoint"
+        source = located(choice.checkpoint, self.base, place)
+        shape = student_config(choice, from_pretrained(AutoConfig, source, None, place), self.dataset.task)
+        tokenizer = load_tokenizer(source, None, place)
+        model = _untrained(shape, self.dataset.task, tokenizer)
+        material._origins[choice.checkpoint] = Origin(model.eval(), tokenizer)
+
+    def _student_pace(
+        self, config: PipelineConfig, material: Material, budget: Budget, members: int
+    ) -> StudentPace:
+        material.outputs()  # its pass is the teacher's time
+        cohort = Cohort(tuple(Member(config, seed) for seed in range(members)), budget.steps, 0, 1)
+        started = time.perf_counter()
+        work = Distillation(cohort, material)
+        build = time.perf_counter() - started
+        run, at = work.run, 1
+        run.advance(at)  # the first step is slower than any other
+        seconds, steps, evaluations, trained = 0.0, 0, 0.0, run.train_seconds
+        while seconds < ENOUGH_SECONDS and steps < MOST_STEPS and at < budget.steps:
+            more = min(4, budget.steps - at)
+            started = time.perf_counter()
+            at += more
+            run.advance(at)
+            took = time.perf_counter() - started
+            seconds, steps = run.train_seconds - trained, steps + more
+            evaluations += took
+        if not steps:  # a budget of one step
+            seconds, steps, evaluations = trained, 1, trained
+        rounds = max(1, -(-steps // 4))
+        rows = len(self.dataset.splits["validation"])
+        started = time.perf_counter()
+        if run.names and not run.errors:
+            work.cost()
+        cost = time.perf_counter() - started
+        scored = max(0.0, evaluations - seconds) / rounds / rows
+        return StudentPace(build / members, seconds / steps / members, scored / members, cost)
+
+
+def sampled(dataset: Dataset) -> Dataset:
+    """The dataset with at most `SAMPLE_ROWS` of each split, drawn evenly."""
+
+    def some(split: Split) -> Split:
+        rows = np.unique(np.linspace(0, len(split) - 1, min(len(split), SAMPLE_ROWS)).astype(int))
+        return split.take(rows.tolist()) if len(split) else split
+
+    splits = {name: some(split) for name, split in dataset.splits.items()}
+    return Dataset(dataset.name, dataset.task, splits, dataset.fingerprint, dataset.notes)
+
+
+def _untrained(shape: PretrainedConfig, task: Task, tokenizer: Any) -> torch.nn.Module:
+    name_the_labels(shape, task)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = MODELS[task.kind].from_config(shape)
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return cast(torch.nn.Module, model.float())
+
+
+def _per_row(work: Callable[[int], None], most: int, device: torch.device) -> float:
+    """Seconds of a row: `work` on a few rows says how many are enough."""
+    few = min(8, most)
+    work(few)
+    first = _seconds(lambda: work(few), device)
+    rows = min(most, max(few, int(few * ENOUGH_SECONDS / max(first, 1e-6))))
+    return first / few if rows == few else _seconds(lambda: work(rows), device) / rows
+
+
+def _seconds(work: Callable[[], Any], device: torch.device) -> float:
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started

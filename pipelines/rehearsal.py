@@ -6,6 +6,7 @@ weights are read or downloaded. Each part is run until it has taken a fraction o
 
 from __future__ import annotations
 
+import copy
 import functools
 import tempfile
 import time
@@ -40,9 +41,9 @@ from distiller.spaces.datasets import DatasetConfig
 from distiller.spaces.student import Pretrained
 from distiller.spaces.sweep import Budget, FineTune, TeacherConfig
 
-SAMPLE_ROWS = 256
+SAMPLE_ROWS = 128
 """Rows of a split that are tried, at most."""
-ENOUGH_SECONDS = 0.4
+ENOUGH_SECONDS = 0.25
 """A part has been timed once it has taken so long."""
 MOST_STEPS = 12
 
@@ -160,7 +161,7 @@ class Rehearsal:
             with tempfile.TemporaryDirectory(dir=self.folder) as folder:
                 compute_outputs(teacher, some, demand, Path(folder), precision)
 
-        row = _per_row(outputs, len(tokens), self.device)
+        row = self._per_row(outputs, len(tokens))
         if fine_tune is None:
             return TeacherPace(row, 0.0, 0.0)
         pad = teacher.tokenizer.pad_token_id
@@ -169,9 +170,7 @@ class Rehearsal:
             some = tokens.take(np.sort(rng.choice(len(tokens), rows, replace=False)))
             predict(teacher.model, some, pad, precision=precision)
 
-        return TeacherPace(
-            row, self._tuning_step(fine_tune, row), _per_row(evaluated, len(tokens), self.device)
-        )
+        return TeacherPace(row, self._tuning_step(fine_tune, row), self._per_row(evaluated, len(tokens)))
 
     def _tuning_step(self, settings: FineTune, row_seconds: float) -> float:
         """Seconds of a step; of a large teacher a smaller batch is timed, and taken to be a part of it."""
@@ -194,12 +193,12 @@ class Rehearsal:
         tried = max(1, min(size, round(ENOUGH_SECONDS / (3 * row_seconds))))
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
         rng, seconds = np.random.default_rng(0), []
-        for _ in range(3):
+        for _ in range(2):
             rows = rng.choice(pool.labeled_rows, tried, replace=False)
             batch = tokens.padded(rows, int(vocabulary.new_ids[tokenizer.pad_token_id])).to(self.device)
             labels = pool.labels.of(rows, batch.ids.shape[1]).to(self.device)
             step = functools.partial(tuning_step, model, optimizer, batch, labels, task)
-            seconds.append(_seconds(step, self.device))
+            seconds.append(self._seconds(step))
         return min(seconds) * settings.batch_size / tried
 
     def student_pace(
@@ -238,30 +237,37 @@ class Rehearsal:
     ) -> StudentPace:
         material.outputs()  # its pass is the teacher's time
         cohort = Cohort(tuple(Member(config, seed) for seed in range(members)), budget.steps, 0, 1)
-        started = time.perf_counter()
-        work = Distillation(cohort, material)
-        build = time.perf_counter() - started
-        run, at = work.run, 1
-        run.advance(at)  # the first step is slower than any other
-        seconds, steps, evaluations, trained = 0.0, 0, 0.0, run.train_seconds
-        while seconds < ENOUGH_SECONDS and steps < MOST_STEPS and at < budget.steps:
-            more = min(4, budget.steps - at)
-            started = time.perf_counter()
-            at += more
-            run.advance(at)
-            took = time.perf_counter() - started
-            seconds, steps = run.train_seconds - trained, steps + more
-            evaluations += took
-        if not steps:  # a budget of one step
-            seconds, steps, evaluations = trained, 1, trained
-        rounds = max(1, -(-steps // 4))
-        rows = len(self.dataset.splits["validation"])
-        started = time.perf_counter()
-        if run.names and not run.errors:
-            work.cost()
-        cost = time.perf_counter() - started
-        scored = max(0.0, evaluations - seconds) / rounds / rows
-        return StudentPace(build / members, seconds / steps / members, scored / members, cost)
+        made: list[Distillation] = []
+        build = self._seconds(lambda: made.append(Distillation(cohort, material)))
+        (work,) = made
+        run, at, seconds = work.run, 1, 0.0
+        first = self._seconds(lambda: run.advance(1))  # slower than any other step
+        evaluation = self._seconds(lambda: material.scored("validation", run.outputs("validation")[0]))
+        while seconds < ENOUGH_SECONDS and at <= MOST_STEPS and at < budget.steps:
+            at += min(6, budget.steps - at)
+            seconds += max(0.0, self._seconds(functools.partial(run.advance, at)) - evaluation)
+        step = seconds / (at - 1) if at > 1 else max(0.0, first - evaluation)
+        cost = self._seconds(lambda: work.cost())  # of a second config nothing: it is known then
+        row = evaluation / len(self.dataset.splits["validation"])
+        return StudentPace(build / members, step / members, row / members, cost)
+
+    def _seconds(self, work: Callable[[], Any]) -> float:
+        """Seconds of `work`: where one thread computes, of its own, whatever else the machine does."""
+        gpu = self.device.type == "cuda"
+        clock = time.perf_counter if gpu or torch.get_num_threads() > 1 else time.process_time
+        started = clock()
+        work()
+        if gpu:
+            torch.cuda.synchronize(self.device)
+        return clock() - started
+
+    def _per_row(self, work: Callable[[int], None], most: int) -> float:
+        """Seconds of a row: `work` on a few rows says how many are enough."""
+        few = min(8, most)
+        work(few)
+        first = self._seconds(lambda: work(few))
+        rows = min(most, max(few, int(few * ENOUGH_SECONDS / max(first, 1e-6))))
+        return first / few if rows == few else self._seconds(lambda: work(rows)) / rows
 
 
 def sampled(dataset: Dataset) -> Dataset:
@@ -276,6 +282,7 @@ def sampled(dataset: Dataset) -> Dataset:
 
 
 def _untrained(shape: PretrainedConfig, task: Task, tokenizer: Any) -> torch.nn.Module:
+    shape = copy.deepcopy(shape)
     name_the_labels(shape, task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -283,20 +290,3 @@ def _untrained(shape: PretrainedConfig, task: Task, tokenizer: Any) -> torch.nn.
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return cast(torch.nn.Module, model.float())
-
-
-def _per_row(work: Callable[[int], None], most: int, device: torch.device) -> float:
-    """Seconds of a row: `work` on a few rows says how many are enough."""
-    few = min(8, most)
-    work(few)
-    first = _seconds(lambda: work(few), device)
-    rows = min(most, max(few, int(few * ENOUGH_SECONDS / max(first, 1e-6))))
-    return first / few if rows == few else _seconds(lambda: work(rows), device) / rows
-
-
-def _seconds(work: Callable[[], Any], device: torch.device) -> float:
-    started = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started

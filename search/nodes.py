@@ -26,6 +26,7 @@ from distiller.results.store import Store
 from distiller.search.assignment import Launch
 from distiller.search.code_digest import code, said_of
 from distiller.search.gpu_memory import gpu_gib
+from distiller.search.plan import place_of, pretrained_of
 from distiller.search.prepared import check_inputs
 from distiller.search.session import concurrency
 from distiller.spaces.errors import InputError
@@ -77,11 +78,25 @@ def wait_for_nodes(resources: Resources, count: int, seconds: float, console: Co
         time.sleep(min(1.0, seconds / 10))
 
 
-def look(launch: Launch, frozen: str, gpus: bool) -> dict[str, Any]:
+def folders_of(launch: Launch) -> dict[str, str]:
+    """By place in the sweep, the teachers and pretrained students that are folders here.
+
+    Where such a folder is not, its name passes for one of the hub.
+    """
+    sweep, base = launch.sweep, Path(launch.base)
+    named = {f"teachers.{name}.model": teacher.model for name, teacher in sweep.teachers.items()}
+    for dataset in sweep.datasets:
+        for checkpoint in pretrained_of(sweep.space_of(dataset)):
+            named[f"{place_of(sweep, dataset, 'student')}.student.pretrained.checkpoint"] = checkpoint
+    return {place: model for place, model in named.items() if (base / Path(model).expanduser()).is_dir()}
+
+
+def look(launch: Launch, frozen: str, folders: dict[str, str], gpus: bool) -> dict[str, Any]:
     """Runs on a node: what it has of all that a trial needs, or why it cannot carry one (`refused`).
 
     Args:
         frozen: the sweep's file as the launch sees it in the store.
+        folders: what `folders_of` says where the sweep was launched.
         gpus: whether to say how much memory the GPUs have.
     """
     about: dict[str, Any] = {"host": platform.node(), "python": platform.python_version(), **code()}
@@ -89,6 +104,9 @@ def look(launch: Launch, frozen: str, gpus: bool) -> dict[str, Any]:
         store = _same_store(launch, frozen)
         load_frozen_parts(store, launch.sweep, Path(launch.base))
         _check_cache(launch.sweep.cache.path)
+        for place, model in folders.items():
+            if not (folder := Path(launch.base) / Path(model).expanduser()).is_dir():
+                raise InputError(f"{place}: no folder {folder}; put it on every node")
         about["fingerprints"] = check_inputs(launch.sweep, Path(launch.base))
         about["teachers"] = _teacher_digests(launch)
         if gpus:
@@ -152,7 +170,8 @@ def check_nodes(launch: Launch, console: Console) -> list[dict[str, Any]]:
     assert frozen is not None, "a launch freezes its sweep before it asks the nodes"
     if not nodes:
         concurrency(launch.sweep.resources)  # says what the cluster has and what a trial asks for
-    answers = on_each(nodes, look, launch, frozen, launch.sweep.resources.gpus == "auto")
+    gpus = launch.sweep.resources.gpus == "auto"
+    answers = on_each(nodes, look, launch, frozen, folders_of(launch), gpus)
     for node, about in zip(nodes, answers, strict=True):
         if "refused" in about:
             raise InputError(f"{_named(node, about)}: {about['refused']}")
@@ -228,8 +247,8 @@ def _check_alike(about: dict[str, Any], first: dict[str, Any], name: str, first_
         ("fingerprints", "datasets.{}: has other rows"),
         ("teachers", "teachers.{}: has other weights"),
     ):
-        for each, value in about[kind].items():
-            if value != first[kind].get(each):
+        for each in about[kind].keys() | first[kind].keys():
+            if about[kind].get(each) != first[kind].get(each):
                 raise InputError(
                     f"{name}: {what.format(each)} than {first_name}; put the same files on all nodes"
                 )

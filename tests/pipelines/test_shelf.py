@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from distiller.pipelines.content import is_complete
+from distiller.pipelines.content import DONE, is_complete
 from distiller.pipelines.shelf import built_for_all, folder_digest
 
 
@@ -35,7 +35,8 @@ class FolderShelf:
         return digest
 
     def fetch(self, key: str, digest: str, folder: Path) -> None:
-        shutil.copytree(self.folder / f"{key}-{digest}", folder, dirs_exist_ok=True)
+        kept = self.folder / f"{key}-{digest}"
+        shutil.copytree(kept, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(DONE))
 
 
 @pytest.fixture

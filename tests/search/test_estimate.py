@@ -50,7 +50,7 @@ def test_passes_and_cache_are_those_of_a_real_preparation(bench, dataset):
 
 def test_what_exceeds_the_cache_is_said(bench):
     space = {**bench.launch.sweep.space, "intermediate": {"mse": {"representation": "tokens"}}}
-    small = bench.launch.sweep.cache.model_copy(update={"max_gb": 1e-6})
+    small = bench.launch.sweep.cache.model_copy(update={"max_gb": 5e-5})
     cost = counted(bench, space=space, cache=small)["animals"]
     assert cost.notes == ("tokens exceed cache.max_gb and are computed live, which takes longer",)
     assert cost.cache_gib < counted(bench, space=space)["animals"].cache_gib
@@ -62,7 +62,7 @@ def test_active_parameters_are_those_that_a_config_has(bench):
     assert 4 < cost.active_parameters < 6  # three choices, the learning rate, and halves of two more
 
 
-@pytest.mark.parametrize(("trials", "reduction", "min_share"), [(12, 3, 0.15), (40, 2, 0.25), (5, 4, 0.05)])
+@pytest.mark.parametrize(("trials", "reduction", "min_share"), [(12, 3, 0.15), (25, 2, 0.25), (5, 4, 0.05)])
 def test_the_share_of_the_search_is_that_of_the_real_scheduler(bench, trials, reduction, min_share):
     asha = {"asha": {"reduction": reduction, "min_share": min_share}}
     written = yaml.safe_load(SWEEP) | {"budget": {"steps": 400}}
@@ -70,7 +70,7 @@ def test_the_share_of_the_search_is_that_of_the_real_scheduler(bench, trials, re
     sweep = parse_sweep(yaml.safe_dump(written), "sweep.yaml")
     rungs, runs = sweep.rungs(), []
     rng = np.random.default_rng(7)
-    for _ in range(60):
+    for _ in range(600 // trials):
         scheduler = RungScheduler(bench.store, rungs, reduction)
         scheduler.store = Ignored()
         for number in range(trials):
@@ -82,7 +82,7 @@ def test_the_share_of_the_search_is_that_of_the_real_scheduler(bench, trials, re
                     reached = step
                     break
             runs.append(reached / rungs[-1])
-    assert search_share(sweep) == pytest.approx(np.mean(runs), abs=0.04)
+    assert search_share(sweep) == pytest.approx(np.mean(runs), abs=0.05)
 
 
 STOPPED = json.dumps({"row": {"started_at": "2026-01-01", "ended_at": "2026-01-01"}, "epochs": []})
@@ -119,7 +119,7 @@ def test_a_rehearsal_trains_and_times_every_part(bench):
     assert Counter(path for path in bench.place.folder.rglob("*")) == files
     estimated = found.estimate
     for cost in estimated.datasets:
-        assert 0 < cost.preparation_seconds
+        assert cost.preparation_seconds > 0
         assert 0 < cost.trial_seconds < cost.trials_seconds
     assert estimated.hours * 3600 > 15
     assert 0.1 < estimated.worker_gib < 4

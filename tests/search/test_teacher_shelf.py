@@ -75,10 +75,10 @@ def test_no_file_is_written_outside_of_the_nodes_folder(shelf, tuned, tmp_path, 
     digest = shelf.offer("key", tuned)
     record = {"digest": digest, "files": {name: "0" * 64}}
     shelf.store.files.put("teachers/key/first.json", json.dumps(record).encode())
-    before = {path for path in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     with pytest.raises(InputError, match="is no file's name"):
         fetched(shelf, tmp_path / "copy")
-    assert {path for path in tmp_path.rglob("*")} == before | {tmp_path / "copy"}
+    assert set(tmp_path.rglob("*")) == before | {tmp_path / "copy"}
 
 
 def test_a_torn_record_is_none_and_is_replaced(shelf, tuned):

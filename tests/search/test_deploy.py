@@ -84,7 +84,8 @@ def groups(manifest):
 def test_kuberay_has_the_fields_of_a_ray_cluster(manifest):
     assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayCluster")
     assert set(manifest) == {"apiVersion", "kind", "metadata", "spec"}
-    assert set(manifest["spec"]) == {"rayVersion", "headGroupSpec", "workerGroupSpecs"}
+    assert set(manifest["spec"]) == {"rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs"}
+    assert manifest["spec"]["authOptions"] == {"mode": "token"}
     assert manifest["spec"]["rayVersion"] == version("ray")
     assert f"rayproject/ray:{version('ray')}-" in deployment("kuberay")
     head, worker = groups(manifest)

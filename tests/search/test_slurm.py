@@ -84,15 +84,16 @@ def cluster(tmp_path: Path):
         }
         for name in [name for name in environment if name.startswith("RAY_")]:
             del environment[name]
-        process = subprocess.Popen(
-            ["bash", "slurm.sbatch"],
-            cwd=place.folder,
-            env=environment,
-            stdout=(place.folder / f"{job}.log").open("w"),
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        with (place.folder / f"{job}.log").open("w") as log:
+            process = subprocess.Popen(
+                ["bash", "slurm.sbatch"],
+                cwd=place.folder,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
         started.append(process)
         return process
 

@@ -104,7 +104,7 @@ def cluster(tmp_path: Path):
             process.wait(timeout=60)
 
 
-def finished(process: subprocess.Popen[str], place: Place, job: int, seconds: float = 400) -> str:
+def finished(process: subprocess.Popen[str], place: Place, job: int, seconds: float = 900) -> str:
     process.wait(timeout=seconds)
     return (place.folder / f"{job}.log").read_text()
 
@@ -114,7 +114,7 @@ def test_a_sweep_on_three_nodes(cluster) -> None:
     job = 1000 + os.getpid() % 8000
     process = start(job)
 
-    until = time.monotonic() + 300
+    until = time.monotonic() + 600
     while time.monotonic() < until and len(place.rows()) < 3:
         assert process.poll() is None, (place.folder / f"{job}.log").read_text()
         time.sleep(0.2)

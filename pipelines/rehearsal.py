@@ -108,7 +108,7 @@ class Rehearsal:
         source = located(teacher.model, base, place)
         shape = from_pretrained(AutoConfig, source, teacher.revision, place)
         tokenizer = load_tokenizer(source, teacher.revision, place)
-        model = _untrained(shape, dataset.task, tokenizer).to(device)
+        model = cast(torch.nn.Module, _untrained(shape, dataset.task, tokenizer)).to(device)
         self.teacher = Teacher(
             name,
             cast(PreTrainedModel, model.eval().requires_grad_(False)),
@@ -218,7 +218,7 @@ class Rehearsal:
         means = (
             float(np.mean([getattr(p, name) for p in paces])) for name in ("build", "step", "validation_row")
         )
-        return StudentPace(*means, cost=paces[0].cost)
+        return StudentPace(*means, paces[0].cost)
 
     def _give_origin(self, material: Material, config: PipelineConfig) -> None:
         """A pretrained student's checkpoint in shape alone."""
@@ -281,7 +281,7 @@ def sampled(dataset: Dataset) -> Dataset:
     return Dataset(dataset.name, dataset.task, splits, dataset.fingerprint, dataset.notes)
 
 
-def _untrained(shape: PretrainedConfig, task: Task, tokenizer: Any) -> torch.nn.Module:
+def _untrained(shape: PretrainedConfig, task: Task, tokenizer: Any) -> PreTrainedModel:
     shape = copy.deepcopy(shape)
     name_the_labels(shape, task)
     with torch.random.fork_rng(devices=[]):
@@ -289,4 +289,4 @@ def _untrained(shape: PretrainedConfig, task: Task, tokenizer: Any) -> torch.nn.
         model = MODELS[task.kind].from_config(shape)
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
-    return cast(torch.nn.Module, model.float())
+    return cast(PreTrainedModel, model.float())

@@ -134,7 +134,7 @@ def _dataset_cost(
     held_out = len(data.splits["validation"]) + len(data.splits["test"])
     passes, rows, cache, preparation = 0, 0.0, 0.0, 0.0
     notes: list[str] = []
-    lead: tuple[Rehearsal, Demand, float] | None = None
+    lead: tuple[Rehearsal, Demand] | None = None
     names = sorted({name for team in teachers_of(space) for name in team})
     for teacher in names:
         rehearsal = Rehearsal(data, config, teacher, sweep.teachers[teacher], base, folder, device)
@@ -156,15 +156,22 @@ def _dataset_cost(
             pace = rehearsal.teacher_pace(kept, sweep.teachers[teacher].fine_tune)
             preparation += _teacher_seconds(sweep, teacher, data, pace, views, texts, held_out, sizes)
         if lead is None:
-            lead = rehearsal, demand, load_seconds
-    share = search_share(sweep)
-    if not timed or lead is None:
-        figures: tuple[float | None, ...] = (None, None, None)
-    else:
-        full, all_trials = _trials_seconds(sweep, lead[0], lead[1], space, base, data, references, share)
-        figures = (preparation + load_seconds, full, all_trials + load_seconds * (workers - 1))
+            lead = rehearsal, demand
+    share, full, all_trials = search_share(sweep), None, None
+    if timed and lead is not None:
+        full, all_trials = _trials_seconds(sweep, *lead, space, base, data, references, share)
+        all_trials += load_seconds * (workers - 1)  # each process reads the data
     return Cost(
-        name, float(active), passes, round(rows), cache / GIB, *figures[:2], share, figures[2], tuple(notes)
+        dataset=name,
+        active_parameters=float(active),
+        teacher_passes=passes,
+        teacher_rows=round(rows),
+        cache_gib=cache / GIB,
+        preparation_seconds=preparation + load_seconds if timed else None,
+        trial_seconds=full,
+        search_share=share,
+        trials_seconds=all_trials,
+        notes=tuple(notes),
     )
 
 
@@ -249,7 +256,8 @@ def _trials_seconds(
             for name, pace in paces.items()
         }
         known = sorted((size[name], seconds) for name, seconds in taken.items())
-        return float(np.mean(np.interp(list(size.values()), *zip(*known, strict=True)))) + TRIAL_SECONDS
+        at, seconds = ([pair[side] for pair in known] for side in (0, 1))
+        return float(np.mean(np.interp(list(size.values()), at, seconds))) + TRIAL_SECONDS
 
     validation, test = len(data.splits["validation"]), len(data.splits["test"])
     full = mean(alone, budget.steps, budget.evaluations, validation)

@@ -203,9 +203,9 @@ def on_each(nodes: list[Node], function: Callable[..., Any], *arguments: Any) ->
     """
     task: Any = ray.remote(num_cpus=0, max_retries=1)(function)
     asked = {
-        task.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)  # type: ignore[no-untyped-call]
-        ).remote(*arguments): node
+        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)).remote(
+            *arguments
+        ): node
         for node in nodes
     }
     _, late = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from distiller.pipelines.cache import GIB
+from distiller.search import materials
 from distiller.search.costs import costs_of
 from distiller.search.estimate import estimate, search_share
 from distiller.search.materials import material_for
@@ -20,6 +21,13 @@ from distiller.search.searcher import RungScheduler
 from distiller.spaces.sweep import parse_sweep
 from tests.search.conftest import SWEEP
 from tests.search.test_scheduler import trial
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten():
+    """What this process kept ready is of these tests' sweeps: other files ask for others of the same name."""
+    yield
+    materials._materials.clear()
 
 
 def counted(bench, **changes):
@@ -35,8 +43,6 @@ def test_passes_and_cache_are_those_of_a_real_preparation(bench, dataset):
     cost = counted(bench)[dataset]
     cache = Path(bench.launch.sweep.cache.path) / "outputs"
     before = set(cache.glob("*")) if cache.exists() else set()
-    from distiller.search import materials
-
     materials._materials.clear()
     prepare(bench.launch, dataset, "bert")
     material = material_for(bench.launch, dataset, "bert")

@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 
 from distiller.pipelines.places import node_folder
-from distiller.search import gpu_share, nodes
+from distiller.search import gpu_share, materials, nodes
 from distiller.search.code_digest import code, code_change, code_digest
 from distiller.search.gpu_memory import gpu_gib
 from distiller.search.materials import UnfitNodeError, trial_material
@@ -23,6 +23,14 @@ from distiller.search.trainable import trainable_for
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import CacheConfig, Resources, parse_sweep
 from tests.search.conftest import SWEEP
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten():
+    """What this process kept ready is of these tests' sweeps: other files ask for others of the same name."""
+    yield
+    materials._materials.clear()
+
 
 ONE, TWO = Node("1" * 56, "10.0.0.1", 4, 0), Node("2" * 56, "10.0.0.2", 4, 0)
 
@@ -189,8 +197,6 @@ def test_a_second_node_with_other_rows_carries_no_trial(launch, bench):
     bench.store.write_dataset(row)
     other = replace(launch, sweep=launch.sweep.model_copy(update={"name": "tiny"}), base=launch.base)
     trial_material(other, "opinions", "bert")
-    from distiller.search import materials
-
     materials._materials.clear()
     bench.store.write_dataset({**row, "fingerprint": "other"})
     with pytest.raises(UnfitNodeError, match=r"^node .*: datasets.opinions: has other rows here"):

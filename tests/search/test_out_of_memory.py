@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from distiller.pipelines.cohort import CohortRun
+from distiller.search import materials
 from distiller.search.agenda import cohort_group
 from distiller.search.assignment import Task, outcomes_from_json
 from distiller.search.memory import MOST_TRIES
@@ -15,6 +16,13 @@ from tests.search.test_worker import config, rows
 
 RATES = (1e-3, 2e-3, 4e-3, 8e-3, 1e-2)
 TASKS = [Task(config(rate), "prior") for rate in RATES]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten():
+    """What this process kept ready is of these tests' sweeps: other files ask for others of the same name."""
+    yield
+    materials._materials.clear()
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ pids=()
 trap 'kill "${pids[@]}" 2>/dev/null; wait; exit 143' TERM INT
 for _ in $(seq "$tasks"); do
     number=$(ls "$FAKE" | grep -c '^node-') # `hostname` counts as one
-    [[ $1 == ray ]] && mkdir "$FAKE/node-$number-$RANDOM"
+    [[ "$*" == *"ray start"* ]] && mkdir "$FAKE/node-$number-$RANDOM"
     DISTILLER_CACHE="$FAKE/cache-$number" "$@" &
     pids+=($!)
 done

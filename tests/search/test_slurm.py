@@ -86,7 +86,7 @@ def cluster(tmp_path: Path):
             del environment[name]
         with (place.folder / f"{job}.log").open("w") as log:
             process = subprocess.Popen(
-                ["bash", "slurm.sbatch"],
+                ["env", "--default-signal=INT", "bash", "slurm.sbatch"],  # whatever the tests run under
                 cwd=place.folder,
                 env=environment,
                 stdout=log,

@@ -215,10 +215,12 @@ class Rehearsal:
         for config in configs:
             self._give_origin(material, config)
             paces.append(self._student_pace(config, material, budget, members))
-        means = (
-            float(np.mean([getattr(p, name) for p in paces])) for name in ("build", "step", "validation_row")
+        return StudentPace(
+            build=float(np.mean([pace.build for pace in paces])),
+            step=float(np.mean([pace.step for pace in paces])),
+            validation_row=float(np.mean([pace.validation_row for pace in paces])),
+            cost=paces[0].cost,  # of the others nothing: it is known then
         )
-        return StudentPace(*means, paces[0].cost)
 
     def _give_origin(self, material: Material, config: PipelineConfig) -> None:
         """A pretrained student's checkpoint in shape alone."""
@@ -230,7 +232,7 @@ class Rehearsal:
         shape = student_config(choice, from_pretrained(AutoConfig, source, None, place), self.dataset.task)
         tokenizer = load_tokenizer(source, None, place)
         model = _untrained(shape, self.dataset.task, tokenizer)
-        material._origins[choice.checkpoint] = Origin(model.eval(), tokenizer)
+        material._origins[choice.checkpoint] = Origin(cast(Any, model).eval(), tokenizer)
 
     def _student_pace(
         self, config: PipelineConfig, material: Material, budget: Budget, members: int
@@ -247,7 +249,7 @@ class Rehearsal:
             at += min(6, budget.steps - at)
             seconds += max(0.0, self._seconds(functools.partial(run.advance, at)) - evaluation)
         step = seconds / (at - 1) if at > 1 else max(0.0, first - evaluation)
-        cost = self._seconds(lambda: work.cost())  # of a second config nothing: it is known then
+        cost = self._seconds(lambda: work.cost())
         row = evaluation / len(self.dataset.splits["validation"])
         return StudentPace(build / members, step / members, row / members, cost)
 

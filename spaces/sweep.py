@@ -155,7 +155,7 @@ class Resources(_Strict):
     """What one trial takes of a worker; fractions share a device."""
 
     cpus: float = Field(default=1, gt=0)
-    gpus: Annotated[float, Field(ge=0)] | Literal["auto"] = 0
+    gpus: Annotated[float, Field(ge=0)] | Literal["auto"] = 0.0
     """`auto`: the share of a GPU whose memory a trial (a cohort, where trained at once) fits, by estimate."""
     max_concurrent: int | None = Field(default=None, ge=1)
     """Trials at a time; by default as many as the resources carry."""

@@ -243,6 +243,7 @@ def test_gpus_are_a_number_or_auto(gpus):
     sweep = parse_sweep(SWEEP.replace("{cpus: 1}", f"{{cpus: 1, gpus: {gpus}}}"), "sweep.yaml")
     assert sweep.resources.gpus == gpus
     assert yaml.safe_load(sweep.model_dump_json())["resources"]["gpus"] == gpus
+    assert Resources().model_dump(mode="json")["gpus"] == 0  # a warning would be an error
 
 
 @pytest.mark.parametrize("gpus", ["half", -1, ".inf", "[1]"])

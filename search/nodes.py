@@ -73,7 +73,8 @@ def wait_for_nodes(resources: Resources, count: int, seconds: float, console: Co
         if time.monotonic() > until:
             raise InputError(
                 f"--nodes {count}: {here} nodes that carry a trial ({resources.cpus:g} cpus, "
-                f"{resources.least_gpus:g} gpus) joined within {seconds:g} s; start the others or ask for fewer"
+                f"{resources.least_gpus:g} gpus) joined within {seconds:g} s; start the others or ask for "
+                "fewer"
             )
         time.sleep(min(1.0, seconds / 10))
 

@@ -24,7 +24,7 @@ quickstart: $(READY)
 
 # One thread a process: torch on more threads than cores is many times slower. Long tests first.
 test: $(READY_DEV)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not chaos"
 
 lint: $(READY_DEV)
 	$(PY) -m ruff check .
@@ -38,6 +38,7 @@ bench: $(READY)
 	$(PY) tests/bench/store.py
 
 chaos: $(READY_DEV)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m chaos
 	$(PY) -m tests.chaos
 
 gpu-check: $(READY)

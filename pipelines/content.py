@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import platform
 import shutil
 import uuid
 from collections.abc import Callable
@@ -43,7 +45,9 @@ def built_once(folder: Path, build: Callable[[Path], None]) -> Path:
     """`folder`, filled by `build(temporary folder)` unless it is complete already.
 
     Processes of one node that ask at once wait for the one that builds. The folder appears by a rename
-    after its files were synced, so that a killed builder leaves nothing that a reader would trust.
+    after its files were synced, so that a killed builder leaves nothing that a reader would trust. Nodes
+    that share the parent, on a filesystem whose locks do not reach the others, may build at once: the first
+    one's folder stays, and none removes what another is writing.
     """
     if is_complete(folder):
         return folder
@@ -51,21 +55,32 @@ def built_once(folder: Path, build: Callable[[Path], None]) -> Path:
     with FileLock(folder.parent / f".{folder.name}.lock"):
         if is_complete(folder):
             return folder
-        for leftover in folder.parent.glob(f".{folder.name}.*.part"):
+        own = f".{folder.name}.{platform.node()}"
+        for leftover in folder.parent.glob(f"{glob.escape(own)}.*.part"):
             shutil.rmtree(leftover)
-        part = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.part"
+        part = folder.parent / f"{own}.{uuid.uuid4().hex[:8]}.part"
         part.mkdir()
         try:
             build(part)
             _finish(part)
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.rename(part, folder)
+            _place(part, folder)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
         _sync(folder.parent)
     return folder
+
+
+def _place(part: Path, folder: Path) -> None:
+    """Give a finished folder its name, unless a builder of another node was first."""
+    if folder.exists() and not is_complete(folder):
+        shutil.rmtree(folder)
+    try:
+        os.rename(part, folder)
+    except OSError:
+        if not is_complete(folder):
+            raise
+        shutil.rmtree(part)
 
 
 def _finish(part: Path) -> None:

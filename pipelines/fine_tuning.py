@@ -30,7 +30,7 @@ from distiller.pipelines.optimizer import learning_rates
 from distiller.pipelines.pool import Pool, make_pool, row_labels, texts_of
 from distiller.pipelines.student import fold_scale, restrict_words, with_full_vocabulary
 from distiller.pipelines.task import Task
-from distiller.pipelines.tokens import Tokens, training_batches
+from distiller.pipelines.tokens import Batch, Tokens, training_batches
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import FineTune
 
@@ -140,16 +140,24 @@ def _epochs(
         (rate,) = learning_rates(step, steps, [settings.learning_rate], [settings.warmup], ["linear"])
         for group in optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
-            logits = logits_of(forward(model, batch.ids, batch.types, batch.mask)).float()
-        loss = label_loss(task, logits, pool.labels.of(picked, batch.ids.shape[1]).to(device))
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        tuning_step(model, optimizer, batch, pool.labels.of(picked, batch.ids.shape[1]).to(device), task)
         if (step + 1) % per_epoch == 0:
             outputs = predict(model, held_out, pad_id, precision=precision)
             yield headline(task, score_split(task, validation, held_out, outputs * scale[1] + scale[0]))
+
+
+def tuning_step(
+    model: PreTrainedModel, optimizer: torch.optim.Optimizer, batch: Batch, labels: LabelBatch, task: Task
+) -> None:
+    """One optimizer step on a batch of labelled rows; the gradient's norm is clipped at 1."""
+    device, precision = model.device, inference_dtype(model.device)
+    with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
+        logits = logits_of(forward(model, batch.ids, batch.types, batch.mask)).float()
+    loss = label_loss(task, logits, labels)
+    optimizer.zero_grad()
+    torch.autograd.backward(loss)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
 
 
 def label_loss(task: Task, logits: Tensor, labels: LabelBatch) -> Tensor:

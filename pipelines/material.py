@@ -26,8 +26,10 @@ from distiller.pipelines.fine_tuning import score_scale
 from distiller.pipelines.labels import Labels
 from distiller.pipelines.metrics import headline, majority_score, score_split
 from distiller.pipelines.origin import Origin
+from distiller.pipelines.places import node_folder
 from distiller.pipelines.pool import Pool, Texts, make_pool, row_labels, texts_of
 from distiller.pipelines.pretrained import load_origin
+from distiller.pipelines.shelf import Shelf
 from distiller.pipelines.student import embedding_width, word_table
 from distiller.pipelines.teacher import Teacher, prepare_teacher
 from distiller.pipelines.tokens import Tokens, Vocabulary
@@ -228,19 +230,21 @@ def prepare_material(
     base: Path,
     device: torch.device,
     demand: Demand | None = None,
+    shelf: Shelf | None = None,
 ) -> Material:
     """Load, check, fine-tune the teachers if asked and not done before, and score their mean.
 
-    With a `demand` of None every layer and representation is cached (within the limit).
+    With a `demand` of None every layer and representation is cached (within the limit). Teachers that are
+    fine-tuned are those of the `shelf`, where nodes have one together.
 
     Raises:
         InputError: data or teachers that do not fit.
     """
-    cache = Path(cache_config.path).expanduser()
+    cache = node_folder(cache_config.path)
     dataset = load_dataset(name, dataset_config, base)
     length, overlap = dataset_config.max_length, dataset_config.overlap
     ready = {
-        each: prepare_teacher(each, teachers[each], dataset, cache, base, length, device, overlap)
+        each: prepare_teacher(each, teachers[each], dataset, cache, base, length, device, overlap, shelf)
         for each in dict.fromkeys(teacher_names)
     }
     team = tuple(ready[each] for each in sorted(teacher_names))

@@ -1,7 +1,8 @@
-"""Where a model that a sweep names lies; asked before anything loads it."""
+"""Where what a sweep names lies: models, asked for before anything loads them, and a node's own folder."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from distiller.pipelines.builtin import package_folder
@@ -27,3 +28,17 @@ def located(model: str, base: Path, place: str) -> str:
     if path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
         raise InputError(f"{place}: no folder {local}; check the path")
     return model
+
+
+def node_folder(written: str) -> Path:
+    """A folder that each node has of its own: `~` and `$VARIABLE` are those of the node that asks.
+
+    Raises:
+        InputError: a variable is not set here.
+    """
+    expanded = os.path.expandvars(written)
+    if "$" in expanded:
+        raise InputError(
+            f"cache.path: {written}: no such variable here; set it on every node, or name a folder"
+        )
+    return Path(expanded).expanduser()

@@ -21,12 +21,13 @@ from distiller.pipelines.checkpoint import (
     predict,
     weights_fingerprint,
 )
-from distiller.pipelines.content import built_once, content_key
+from distiller.pipelines.content import content_key
 from distiller.pipelines.data import Dataset, Task
 from distiller.pipelines.fine_tuning import fine_tune
 from distiller.pipelines.heads import MODELS
 from distiller.pipelines.origin import Origin
 from distiller.pipelines.places import located
+from distiller.pipelines.shelf import Shelf, built_for_all
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import TeacherConfig
 
@@ -84,8 +85,11 @@ def prepare_teacher(
     max_length: int,
     device: torch.device,
     overlap: int = 0,
+    shelf: Shelf | None = None,
 ) -> Teacher:
-    """The teacher named `name` for a dataset; fine-tuned on its labelled rows once per node where asked.
+    """The teacher named `name` for a dataset; fine-tuned on its labelled rows where asked.
+
+    That is done once per node or, with a `shelf`, once for all nodes that share it.
 
     Raises:
         InputError: no such checkpoint, or one that does not fit the task.
@@ -114,7 +118,7 @@ def prepare_teacher(
         )
         tuned.save(folder)
 
-    folder = built_once(cache / "teachers" / key, build)
+    folder = built_for_all(cache / "teachers", key, build, shelf)
     return _load(name, str(folder), None, dataset.task, device, place, max_length, trust)
 
 

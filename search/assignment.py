@@ -22,6 +22,7 @@ class Launch:
         store: where workers write their rows.
         provenance: versions and commit, for the rows.
         trainer: what workers have their work done by, `module:class`.
+        cluster: whether it joined a cluster, whose nodes share nothing but the store.
     """
 
     sweep: SweepConfig
@@ -29,6 +30,7 @@ class Launch:
     store: str
     provenance: dict[str, Any]
     trainer: str = "distiller.search.training:Training"
+    cluster: bool = False
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,9 @@ def launch(
     address: Annotated[
         str | None, typer.Option(help="Join this Ray cluster (`auto` finds it) instead of starting Ray here.")
     ] = None,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="With --address: wait until so many nodes can carry a trial.")
+    ] = 1,
     preset: PresetOption = None,
     out: Annotated[Path, typer.Option(help="Folder for the best configs.")] = Path("best"),
     report: Annotated[Path, typer.Option(help="The HTML report.")] = Path("report.html"),
@@ -89,7 +92,7 @@ def launch(
     from distiller.search.launch import launch_sweep
     from distiller.search.summary import print_summary
 
-    running = launch_sweep(sweep, store, address, console, preset or ())
+    running = launch_sweep(sweep, store, address, console, preset or (), nodes=nodes)
     with running.phase("leaderboard, importance, export and report"):
         print_summary(running.store, running.sweep.name, out, report, console)
     console.print(
@@ -101,16 +104,45 @@ def launch(
 def plan(
     sweep: Annotated[str, typer.Argument(help="A sweep's YAML file, or the name of a bundled one.")],
     preset: PresetOption = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Trials at a time; by default what this machine carries.")
+    ] = None,
+    gpu_gib: Annotated[
+        float | None, typer.Option(min=1, help="Memory of a GPU of the cluster; by default that of one here.")
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option(help="Time a few steps, to estimate memory and hours; without, only count.")
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """What a sweep comes to, before anything runs: data and teachers checked, what is left out by name."""
+    """What a sweep comes to, before anything runs: data and teachers checked, memory and hours estimated."""
+    from distiller.search.costs import costs_of, render_costs
     from distiller.search.outline import outline, read_sweep, render_outline
 
-    found = outline(*read_sweep(sweep, preset or ()))
-    if as_json:
-        _print_json([{**one, "configs": str(one["configs"])} for one in found])
-    else:
+    read, base = read_sweep(sweep, preset or ())
+    found = outline(read, base)
+    if not as_json:
         console.print(render_outline(found))
+    with errors.status("rehearsing") as status:
+        costs = costs_of(read, base, workers, gpu_gib, probe, status.update)
+    if as_json:
+        entries = [{**one, "configs": str(one["configs"])} for one in found]
+        _print_json({"datasets": entries, "costs": costs.to_dict()})
+    else:
+        console.print(render_costs(costs))
+
+
+@app.command()
+def deploy(
+    kind: Annotated[str, typer.Argument(help="slurm, kuberay or ray-up.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Write to this file; by default its own name here.")
+    ] = None,
+) -> None:
+    """Write a ready file for a cluster, with instructions at its top; adapt it."""
+    from distiller.search.deployment import write_deployment
+
+    console.print(f"{write_deployment(kind, out)}: read its first lines", soft_wrap=True, highlight=False)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Any
 
 from distiller.results.frozen import OVER, about_launch, keep_part
 from distiller.results.store import Store
+from distiller.search.code_digest import code_digest
 from distiller.search.rows import now
 from distiller.search.session import provenance
 from distiller.spaces.errors import InputError
@@ -56,7 +57,8 @@ def freeze(store: Store, sweep: SweepConfig, text: str, base: Path) -> None:
     if store.read_text(sweep.name, "sweep.yaml") is not None and store.read("attempts", sweep.name).num_rows:
         return
     parts = {written: keep_part(store, sweep.name, part_text(written, base)) for written in sweep.parts}
-    about = {"base": str(base), "launched_at": now().isoformat(), **provenance(sweep), "parts": parts}
+    about = {"base": str(base), "launched_at": now().isoformat(), **provenance(sweep), "code": code_digest()}
+    about["parts"] = parts
     store.write_text(sweep.name, "sweep.json", json.dumps(about, indent=1))
     store.write_text(sweep.name, "sweep.yaml", text)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import traceback
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +19,7 @@ from distiller.search.notes import Notes
 from distiller.search.past import costs_of, ended_outcomes
 from distiller.search.rows import attempt_row, epoch_rows, now, one_line, space_columns, trial_row
 from distiller.search.time_limit import TimeLimit
+from distiller.search.unfit import TooManyError, UnfitNodeError
 from distiller.spaces.search import Halving
 
 if TYPE_CHECKING:  # another trainer than ours does without torch
@@ -25,6 +28,12 @@ if TYPE_CHECKING:  # another trainer than ours does without torch
     from distiller.pipelines.cohort import Progress
     from distiller.pipelines.distill import StudentResult
     from distiller.search.assignment import Preparation
+
+
+log = logging.getLogger(__name__)
+
+MOST_TRIES = 3
+"""Of a student alone, before it counts as too large: its neighbours on the device come and go."""
 
 
 class Work(Protocol):
@@ -59,6 +68,9 @@ class Trainer(Protocol):
     def resumption(self, assignment: Assignment, store: Store) -> Resumption: ...
     def begin(self, assignment: Assignment, resumption: Any, retried: bool) -> Work: ...
     def recover(self) -> None: ...
+    def is_short_of_memory(self, error: Exception) -> bool: ...
+    def make_room(self, assignment: Assignment) -> None: ...
+    def wait_for_memory(self) -> None: ...
 
 
 class Group:
@@ -76,6 +88,7 @@ class Group:
         self.launch, self.store, self.trainer = launch, store, trainer
         self.notes = Notes()
         self.work: Work | None = None
+        self.tries = 0
         self.started_at = now()
         self._of(assignment, tasks)
         fresh = [self._record(task, 1) for task in tasks]
@@ -112,13 +125,44 @@ class Group:
             return None
         minutes = self.launch.sweep.resources.trial_minutes
         with self.notes.taken(), TimeLimit(minutes, self.started_at, self._too_slow):
+            return self._tried()
+
+    def _tried(self) -> dict[str, Any] | None:
+        while True:
             try:
                 return self._step()
             except StorageError:  # what is wrong is not the trial
                 raise
+            except UnfitNodeError as error:
+                return {"refused": str(error), "done": True}
             except Exception as error:
-                self._failed(one_line(error), traceback.format_exc())
+                said, trace = one_line(error), traceback.format_exc()
+                if not self.trainer.is_short_of_memory(error):
+                    self._failed(said, trace)
+                    return None
+            # Only here, where no frame of the error holds them any more, the tensors can go.
+            self.work = None
+            self.trainer.make_room(self.assignment)
+            if len(self.tasks) > 1:
+                log.warning("a cohort of %d did not fit into memory: trained in halves", len(self.tasks))
+                raise TooManyError
+            self.tries += 1
+            if self.tries >= MOST_TRIES:
+                self._failed(said, trace)
                 return None
+            log.warning("did not fit into memory beside its neighbours: tried again")
+            self.trainer.wait_for_memory()
+
+    def halves(self) -> list[Group]:
+        """The two halves of a cohort, under the same attempts."""
+        middle, found = (len(self.tasks) + 1) // 2, list[Group]()
+        for span in (slice(middle), slice(middle, None)):
+            half = copy(self)
+            half.attempts, half.tries = self.attempts[span], 0
+            half.outcomes = self.outcomes if not found else []
+            half._of(self.assignment, self.tasks[span])
+            found.append(half)
+        return found
 
     def _step(self) -> dict[str, Any] | None:
         if self.work is None:

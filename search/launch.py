@@ -19,9 +19,12 @@ from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
 from distiller.search.begun import begun_together
+from distiller.search.code_digest import code_change
 from distiller.search.ended import record_end, recorded_end
 from distiller.search.finalists import finalists_of
 from distiller.search.frozen import check_same, freeze, mark_over
+from distiller.search.gpu_memory import gpu_gib
+from distiller.search.gpu_share import needs_share, placed_on_nodes, with_gpu_share
 from distiller.search.limits import Limits, NoLimits, Spending, StopLimits
 from distiller.search.mirrors.feeding import fed, targets_of
 from distiller.search.past import past_outcomes
@@ -89,10 +92,12 @@ def launch_sweep(
     console: Console,
     presets: Sequence[str] = (),
     trainer: str | None = None,
+    nodes: int = 1,
 ) -> Running:
     """Run a sweep, or go on with it: what the store holds as finished is never run again.
 
     With `presets`, those stand in for its search; another `trainer` (`module:class`) stands in for training.
+    On a cluster it first waits for `nodes` that carry trials.
 
     Raises:
         InputError: the sweep, the store or the cluster is not right.
@@ -110,7 +115,7 @@ def launch_sweep(
     check_same(store, sweep, base)
     placed = sweep.model_copy(update={"cache": cache_from(sweep.cache, base)})
     store = store.patient()
-    launch = Launch(placed, str(base), store.url, provenance(sweep))
+    launch = Launch(placed, str(base), store.url, provenance(sweep), cluster=address is not None)
     if trainer is not None:
         launch = replace(launch, trainer=trainer)
     running = Running(launch, store, console)
@@ -121,13 +126,19 @@ def launch_sweep(
     if not all(store.read_text(sweep.name, warm_file(dataset)) for dataset in sweep.datasets):
         check_warm(sweep, base)
     if address is None:  # what is wrong here is better found before Ray starts
-        check_fits(sweep.resources)
+        running.launch = with_gpu_share(launch, gpu_gib(), console) if needs_share(launch) else launch
+        check_fits(running.sweep.resources)
         check_inputs(sweep, base)
     targets_of(sweep.mirrors, base)
+    if change := code_change(store, sweep.name):
+        console.print(change, style="yellow", soft_wrap=True, highlight=False)
     freeze(store, sweep, text, base)
     with ExitStack() as stack:
         with running.phase("start Ray"):
             stack.enter_context(ray_session(address))
+        if address is not None:
+            with running.phase("check the nodes"):
+                running.launch = placed_on_nodes(running.launch, nodes, console)
         train(running)
     mark_over(store, sweep.name)
     store.remove_checkpoints(sweep.name)  # killed drivers and workers leave some

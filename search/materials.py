@@ -16,8 +16,11 @@ from distiller.results.frozen import load_frozen_parts
 from distiller.results.store import Store
 from distiller.search.assignment import Launch
 from distiller.search.plan import planned_space, pretrained_of
+from distiller.search.teacher_shelf import TeacherShelf
 from distiller.search.tokenizers import tokenizers_of
+from distiller.search.unfit import UnfitNodeError
 from distiller.spaces.config import MEAN, PipelineConfig
+from distiller.spaces.errors import InputError
 from distiller.spaces.presets import PRESETS
 from distiller.spaces.removal import values_at
 from distiller.spaces.space import Space
@@ -48,7 +51,8 @@ def material_for(launch: Launch, dataset: str, teacher: str) -> Material:
     key = (launch.sweep.name, dataset, teacher)
     if key not in _materials:
         sweep, base = launch.sweep, Path(launch.base)
-        load_frozen_parts(Store.open(launch.store), sweep, base)
+        store = Store.open(launch.store)
+        load_frozen_parts(store, sweep, base)
         adopt_own_parts()
         material = prepare_material(
             dataset,
@@ -58,6 +62,7 @@ def material_for(launch: Launch, dataset: str, teacher: str) -> Material:
             sweep.cache,
             base,
             worker_device(),
+            shelf=TeacherShelf(store, keeps=launch.cluster),
         )
         space, _ = planned_space(sweep, dataset, tokenizers=tokenizers_of(sweep, dataset, base))
         depths, layers = depths_of(space, material), material.teacher.layers
@@ -71,3 +76,35 @@ def material_for(launch: Launch, dataset: str, teacher: str) -> Material:
             _materials.popitem(last=False)
     _materials.move_to_end(key)
     return _materials[key]
+
+
+def trial_material(launch: Launch, dataset: str, teacher: str) -> Material:
+    """`material_for` a trial, which this node may be the second to prepare.
+
+    Raises:
+        UnfitNodeError: the data or a teacher is not here, or has other rows than where it was prepared.
+    """
+    known = (launch.sweep.name, dataset, teacher) in _materials
+    try:
+        material = material_for(launch, dataset, teacher)
+        if not known:
+            _check_same_rows(launch, material)
+    except InputError as error:
+        raise UnfitNodeError(str(error)) from error
+    return material
+
+
+def _check_same_rows(launch: Launch, material: Material) -> None:
+    name = material.dataset.name
+    for row in Store.open(launch.store).read("datasets", launch.sweep.name).to_pylist():
+        if row["dataset"] == name and row["fingerprint"] != material.dataset.fingerprint:
+            raise InputError(
+                f"datasets.{name}: has other rows here than where the sweep was prepared; "
+                "put the same files on all nodes"
+            )
+
+
+def keep_only(launch: Launch, dataset: str, teacher: str) -> None:
+    """Let go of all datasets and teachers but these, where memory is short."""
+    for key in [key for key in _materials if key != (launch.sweep.name, dataset, teacher)]:
+        del _materials[key]

@@ -233,8 +233,13 @@ def _check_student_layers(space: Space, teacher_layers: int) -> None:
 
 
 def cache_from(cache: CacheConfig, base: Path) -> CacheConfig:
-    """The cache with its path absolute: like every path in the file, it starts from the file's folder."""
-    return cache.model_copy(update={"path": str(base / Path(cache.path).expanduser())})
+    """The cache with its path absolute: like every path in the file, it starts from the file's folder.
+
+    A path that starts with `~` or `$VARIABLE` stays as it is: it means another folder on each node.
+    """
+    if cache.path.startswith(("~", "$")):
+        return cache
+    return cache.model_copy(update={"path": str(base / cache.path)})
 
 
 def preset_departures(sweep: SweepConfig, dataset: str) -> list[str]:

@@ -11,6 +11,7 @@ from transformers import PretrainedConfig
 
 from distiller.pipelines.cost import latency_ms
 from distiller.pipelines.material import Material
+from distiller.pipelines.places import node_folder
 from distiller.pipelines.pretrained import own_config
 from distiller.pipelines.student import architecture, untrained
 from distiller.pipelines.views import passes_of, views_of
@@ -140,7 +141,7 @@ def measure_latencies(launch: Launch) -> None:
     Raises:
         InputError: a teacher that cannot be read.
     """
-    cache = Path(launch.sweep.cache.path)
+    cache = node_folder(launch.sweep.cache.path)
     base = Path(launch.base)
     for dataset, team in pairs_of(launch.sweep):
         config = teacher_config(launch.sweep, team.split(MEAN)[0], base)

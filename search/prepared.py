@@ -78,8 +78,10 @@ class Prepared:
         return cls(**data)
 
 
-def check_inputs(sweep: SweepConfig, base: Path) -> None:
+def check_inputs(sweep: SweepConfig, base: Path) -> dict[str, str]:
     """Read every dataset, look for every checkpoint and what augmentation draws on, here and now.
+
+    The fingerprint of each dataset's rows.
 
     Raises:
         InputError: what is wrong with one of them.
@@ -88,10 +90,12 @@ def check_inputs(sweep: SweepConfig, base: Path) -> None:
         located(teacher.model, base, f"teachers.{name}.model")
     for name in sweep.datasets:
         check_augmentation_inputs(sweep, name, base)
+    fingerprints = {}
     for name, dataset in sweep.datasets.items():
         for checkpoint in pretrained_of(sweep.space_of(name)):
             located(checkpoint, base, f"{place_of(sweep, name, 'student')}.student.pretrained.checkpoint")
-        load_dataset(name, dataset, base)
+        fingerprints[name] = load_dataset(name, dataset, base).fingerprint
+    return fingerprints
 
 
 def check_augmentation_inputs(sweep: SweepConfig, dataset: str, base: Path) -> None:

@@ -32,7 +32,7 @@ class AssignmentSearcher(Searcher):
     A dataset's trials begin when it is prepared, while others still are.
 
     Attributes:
-        problem: why the launch cannot go on, once something is wrong with a preparation.
+        problem: why the launch cannot go on, once something is wrong with a preparation or a node.
         prepared_at: `time.perf_counter()` when the last preparation had ended.
     """
 
@@ -145,6 +145,9 @@ class AssignmentSearcher(Searcher):
         if preparation is not None:
             self._prepared(preparation, {} if error or result is None else result, self.errors.get(trial_id))
         if assignment is None:
+            return
+        if result is not None and "refused" in result:  # the node's fault: its trials stay to be run
+            self.problem = InputError(result["refused"])
             return
         if error or result is None or "outcomes" not in result:
             outcomes = self._give_up(assignment, self.errors.get(trial_id))

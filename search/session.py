@@ -91,7 +91,7 @@ def available_cpus() -> int:
 def check_fits(resources: Resources) -> None:
     """Raise InputError where this machine carries not a single trial."""
     gpus = 0
-    if resources.gpus:
+    if resources.least_gpus:
         import torch
 
         gpus = torch.cuda.device_count()
@@ -111,13 +111,13 @@ def concurrency(resources: Resources) -> int:
 
 def _fitting(resources: Resources, cpus: float, gpus: float, place: str) -> int:
     fitting = int(cpus / resources.cpus + 1e-9)
-    if resources.gpus:
+    if share := resources.least_gpus:
         # Fractions share a device, but a trial never spans two.
-        per_device = int(1 / resources.gpus + 1e-9) if resources.gpus < 1 else 1 / resources.gpus
+        per_device = int(1 / share + 1e-9) if share < 1 else 1 / share
         fitting = min(fitting, int(gpus * per_device + 1e-9))
     if fitting < 1:
         raise InputError(
-            f"resources: a trial asks for {resources.cpus:g} cpus and {resources.gpus:g} gpus, "
+            f"resources: a trial asks for {resources.cpus:g} cpus and {resources.least_gpus:g} gpus, "
             f"{place} has {cpus:g} and {gpus:g}; ask for less"
         )
     return fitting
@@ -171,7 +171,7 @@ def run_trials(launch: Launch, searcher: AssignmentSearcher, scheduler: RungSche
         KeyboardInterrupt: Ctrl-C; trials in progress were dropped and a relaunch starts them again.
     """
     resources = launch.sweep.resources
-    asked = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
+    asked = {"CPU": resources.cpus} | ({"GPU": resources.least_gpus} if resources.gpus else {})
     scratch = tempfile.mkdtemp(prefix="distiller-ray-")
     try:
         with searcher.progress.shown():

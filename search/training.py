@@ -13,7 +13,8 @@ from distiller.pipelines.distill import Cohort, StudentResult
 from distiller.pipelines.student import architecture
 from distiller.results.store import Store
 from distiller.search.assignment import Assignment, Launch, Preparation
-from distiller.search.materials import material_for, worker_device
+from distiller.search.materials import keep_only, trial_material, worker_device
+from distiller.search.memory import give_back, wait_for_memory
 from distiller.search.prepare import answer, measure_latencies
 from distiller.search.resumption import Resumption
 from distiller.search.rows import result_columns
@@ -47,6 +48,19 @@ class Training:
         if worker_device().type == "cuda":
             torch.cuda.empty_cache()
 
+    def is_short_of_memory(self, error: Exception) -> bool:
+        """Whether the device, not the config, was the reason."""
+        return isinstance(error, torch.OutOfMemoryError)
+
+    def make_room(self, assignment: Assignment) -> None:
+        """Let go of everything but what these trials need."""
+        keep_only(self.launch, assignment.dataset, assignment.tasks[0].config.teacher_name)
+        give_back(worker_device())
+
+    def wait_for_memory(self) -> None:
+        """Until neighbours on the device may have ended."""
+        wait_for_memory(worker_device())
+
 
 class DistillationWork:
     """A cohort of an assignment; says what its students add to their rows."""
@@ -56,7 +70,7 @@ class DistillationWork:
         members = tuple(Member(task.config, assignment.seed) for task in assignment.tasks)
         budget = launch.sweep.budget
         cohort = Cohort(members, budget.steps, assignment.seed, budget.evaluations, assignment.rungs)
-        material = material_for(launch, assignment.dataset, assignment.tasks[0].config.teacher_name)
+        material = trial_material(launch, assignment.dataset, assignment.tasks[0].config.teacher_name)
         self.distillation = resumption.begin(cohort, material, retried)
 
     @property

@@ -13,8 +13,10 @@ from importlib import import_module
 from typing import Any
 
 from distiller.results.store import Store
-from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, outcomes_to_json
+from distiller.search.agenda import cohort_group
+from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task, outcomes_to_json
 from distiller.search.group import Group, Trainer
+from distiller.search.unfit import TooManyError
 from distiller.spaces.errors import InputError
 
 STANDBY_SECONDS = 0.2
@@ -35,6 +37,8 @@ class TrialRunner:
         self.launch = launch
         self.trainer = make_trainer(launch)
         self.store = Store.open(launch.store).patient()
+        # By what a cohort shares, how many fitted into memory where more did not.
+        self.fitting: dict[tuple[Any, ...], int] = {}
 
     def take(self, new_config: dict[str, Any]) -> None:
         """Turn to what the driver asks for: a key and its text."""
@@ -47,7 +51,7 @@ class TrialRunner:
             self.waits = self.preparation.alone
             return
         self.assignment = Assignment.from_json(new_config["assignment"])
-        self.ahead = self.assignment.groups()
+        self.ahead: list[Group | tuple[Task, ...]] = [*self.assignment.groups()]
         self.ended: list[Outcome] = []
         self.group: Group | None = None
         self.said: dict[str, Any] = {}
@@ -62,9 +66,18 @@ class TrialRunner:
         while self.ahead or self.group is not None:
             # Not in `take`: where Ray has found a faster worker meanwhile, a slow one is set up and dropped.
             if self.group is None:
-                tasks = self.ahead.pop(0)
-                self.group = Group(self.launch, self.store, self.trainer, self.assignment, tasks)
-            report = self.group.step()
+                self.group = self._begun(self.ahead.pop(0))
+            shape = cohort_group(self.group.tasks[0].config) if self.group.tasks else ()
+            try:
+                if len(self.group.tasks) > self.fitting.get(shape, len(self.group.tasks)):
+                    raise TooManyError
+                report = self.group.step()
+            except TooManyError:
+                first, second = self.group.halves()
+                self.fitting.setdefault(shape, len(first.tasks))
+                self.fitting[shape] = min(self.fitting[shape], len(first.tasks))
+                self.ahead, self.group = [first, second, *self.ahead], None
+                continue
             if report is not None:
                 return report
             self.ended += self.group.outcomes
@@ -72,6 +85,11 @@ class TrialRunner:
         # Of several groups none was resumed at a rung.
         said = self.said if len(self.assignment.groups()) == 1 else {}
         return {"outcomes": outcomes_to_json(self.ended), "done": True, **said}
+
+    def _begun(self, ahead: Group | tuple[Task, ...]) -> Group:
+        if isinstance(ahead, Group):
+            return ahead
+        return Group(self.launch, self.store, self.trainer, self.assignment, ahead)
 
     def _prepare(self, preparation: Preparation) -> dict[str, Any]:
         if not self.waits:

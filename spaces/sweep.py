@@ -7,9 +7,18 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from distiller.spaces.config import STAGES
 from distiller.spaces.datasets import DatasetConfig, one_dataset_a_size
@@ -87,7 +96,8 @@ class Resources(_Strict):
     """What one trial takes of a worker; fractions share a device."""
 
     cpus: float = Field(default=1, gt=0)
-    gpus: float = Field(default=0, ge=0)
+    gpus: Annotated[float, Field(ge=0)] | Literal["auto"] = 0.0
+    """`auto`: the share of a GPU whose memory a trial (a cohort, where trained at once) fits, by estimate."""
     max_concurrent: int | None = Field(default=None, ge=1)
     """Trials at a time; by default as many as the resources carry."""
     trial_minutes: float | None = Field(default=240, gt=0)
@@ -95,6 +105,21 @@ class Resources(_Strict):
     checkpoint_seconds: float = Field(default=10.0, ge=0)
     """What a running trial may lose with its worker: at most so much work, or one evaluation's where that is
     longer. Shorter trials write no checkpoint. More where students are hundreds of megabytes."""
+
+    @field_validator("gpus", mode="wrap")
+    @classmethod
+    def _one_error(cls, written: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return validate(written)
+        except ValidationError:
+            raise ValueError("is no number of GPUs from 0 on; write one, such as 0.25, or auto") from None
+
+    @property
+    def least_gpus(self) -> float:
+        """GPUs that a node needs to carry a trial, as far as that is known."""
+        if self.gpus == "auto":
+            return 1.0
+        return float(self.gpus)
 
 
 class CacheConfig(_Strict):

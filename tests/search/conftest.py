@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ import pytest
 from filelock import FileLock
 
 from distiller.results.store import Store
-from distiller.search import cli
+from distiller.search import cli, materials
 from distiller.search.assignment import Assignment, Launch, Preparation, Task
 from distiller.search.plan import cache_from, planned_space
 from distiller.search.searcher import STANDBY
@@ -219,13 +219,20 @@ class Bench:
         return runner
 
 
+@pytest.fixture(scope="module")
+def _forgotten() -> Iterator[None]:
+    """What this process kept ready is of a file's sweeps: other files ask for others of the same name."""
+    yield
+    materials._materials.clear()
+
+
 @pytest.fixture(scope="session")
 def _bench(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return make_place(tmp_path_factory.mktemp("bench") / "it's a bench")
 
 
 @pytest.fixture
-def bench(_bench: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(_bench: Place, _forgotten: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr("ray.get_gpu_ids", list)
     monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "node"))
     sweep = parse_sweep(SWEEP, "sweep.yaml")

@@ -176,6 +176,15 @@ class QuickTrainer:
     def recover(self) -> None:
         """Nothing is held."""
 
+    def is_short_of_memory(self, error: Exception) -> bool:
+        return False
+
+    def make_room(self, assignment: Assignment) -> None:
+        """Nothing is held."""
+
+    def wait_for_memory(self) -> None:
+        """There is room."""
+
 
 def write_quick(folder: Path, faults: tuple[float, ...] = (WELL,), **sections: dict[str, Any]) -> Path:
     """The file of a sweep for this trainer; `faults` are what its trials draw from."""

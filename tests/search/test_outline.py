@@ -43,9 +43,9 @@ def test_what_leaves_because_of_tokenizers_is_listed(planned, command):
     write_encoder(
         (folder := planned({"intermediate": TOKENS}, space_for={"opinions": {"student": OWN}})) / "own"
     )
-    done = command(folder, "plan", "planned.yaml", "--json")
+    done = command(folder, "plan", "planned.yaml", "--no-probe", "--json")
     assert done.returncode == 0, done.stderr
-    animals, opinions = json.loads(done.stdout)
+    animals, opinions = json.loads(done.stdout)["datasets"]
     assert not any("tokenizer" in note for note in animals["left_out"])
     assert animals["choices"]["intermediate"] == [["minilm", "mse", "none", "pkd"], ["cosine", "nst"]]
     (note,) = [note for note in opinions["left_out"] if "tokenizer" in note]
@@ -109,7 +109,7 @@ def test_a_preset_that_compares_tokens_is_refused_by_name(planned, command, refu
     write_encoder(folder / "own")
     assert refused(folder, "plan", "planned.yaml") == WARM
     assert refused(folder, "plan", "planned.yaml", "--preset", "minilm") == WARM
-    assert command(folder, "plan", "planned.yaml", "--preset", "pkd").returncode == 0
+    assert command(folder, "plan", "planned.yaml", "--no-probe", "--preset", "pkd").returncode == 0
 
 
 @pytest.mark.parametrize("name", ["pkd", "minilm"])
@@ -132,9 +132,10 @@ def test_a_launch_refuses_it_too(bench, name):
 def test_references_count_and_what_a_preset_leaves_out_is_listed(planned, command):
     """Of the preset's own stages only: the space's prediction has no part in a launch of presets."""
     folder = planned({"student": {"svd": {"layers": [1, 2], "width": 16}}, "prediction": "kl"})
-    done = command(folder, "plan", "planned.yaml", "--json", "--preset", "hinton", "--preset", "mixkd")
+    presets = ("--preset", "hinton", "--preset", "mixkd")
+    done = command(folder, "plan", "planned.yaml", "--no-probe", "--json", *presets)
     assert done.returncode == 0, done.stderr
-    animals, opinions = json.loads(done.stdout)
+    animals, opinions = json.loads(done.stdout)["datasets"]
     assert animals["left_out"] == []
     assert opinions["left_out"] == [
         "opinions: preset hinton: prediction: scores have no classes, so mse stands in for kl"

@@ -166,7 +166,7 @@ def test_presets_in_place_of_a_search(swept):
 def test_a_part_that_breaks_the_contract_is_refused_before_any_trial(swept, right, wrong):
     swept.write("own parts.py", OWN.replace(right, wrong))
     try:
-        done = swept.run("plan", "own.yaml")
+        done = swept.run("plan", "own.yaml", "--no-probe")
     finally:
         swept.write("own parts.py", OWN)
     assert done.returncode == 2

@@ -153,7 +153,7 @@ def test_it_goes_on_from_earlier_launches():
 
 def test_rungs_that_a_resumed_trial_passed_count_and_are_not_judged_again():
     """It was at both rungs before its driver died; others are compared with it, as in the brute force."""
-    scheduler, truth = RungScheduler(NoStore(), [4, 8, 12], 2), BruteForce(2)
+    scheduler, truth = RungScheduler(NoStore(), [4, 8, 12], Asha(reduction=2)), BruteForce(2)
     resumed, ends, *others = (trial(name, "a") for name in ("resumed", "ends", "x", "y", "z"))
     for one in (resumed, ends, *others):
         if one is not ends:

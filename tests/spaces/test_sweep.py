@@ -244,7 +244,7 @@ def test_names_that_could_leave_their_folder_are_refused(name, place):
         ),
         (
             MINIMAL + "resources: {gpus: -1}",
-            "s.yaml: resources.gpus: -1: Input should be greater than or equal to 0",
+            "s.yaml: resources.gpus: -1: is no number of GPUs from 0 on; write one, such as 0.25, or auto",
         ),
         (
             MINIMAL + "budget: {steps: 0}",

@@ -1,0 +1,147 @@
+"""What `plan` says a sweep costs, beside what preparing and training it for real leaves behind."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from distiller.pipelines.cache import GIB
+from distiller.search import materials
+from distiller.search.costs import costs_of
+from distiller.search.estimate import estimate, search_share
+from distiller.search.materials import material_for
+from distiller.search.prepare import prepare
+from distiller.search.searcher import RungScheduler
+from distiller.spaces.sweep import parse_sweep
+from tests.search.conftest import SWEEP
+from tests.search.test_scheduler import trial
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten():
+    """What this process kept ready is of these tests' sweeps: other files ask for others of the same name."""
+    yield
+    materials._materials.clear()
+
+
+def counted(bench, **changes):
+    """The tiny sweep's estimate without a rehearsal, by dataset."""
+    sweep = bench.launch.sweep.model_copy(update=changes)
+    found = estimate(sweep, bench.place.folder, 2, timed=False)
+    assert (found.hours, found.worker_gib) == (None, None)
+    return {cost.dataset: cost for cost in found.datasets}
+
+
+@pytest.mark.parametrize("dataset", ["animals", "opinions"])
+def test_passes_and_cache_are_those_of_a_real_preparation(bench, dataset):
+    cost = counted(bench)[dataset]
+    cache = Path(bench.launch.sweep.cache.path) / "outputs"
+    before = set(cache.glob("*")) if cache.exists() else set()
+    materials._materials.clear()
+    prepare(bench.launch, dataset, "bert")
+    material = material_for(bench.launch, dataset, "bert")
+    assert cost.teacher_passes == len(material._outputs)
+    real_rows = sum(len(outputs.tokens) for outputs in material._outputs.values())
+    assert cost.teacher_rows == real_rows
+    if not before:  # nothing was there that another test had made
+        files = [path for folder in cache.glob("*") for path in folder.glob("*.npy")]
+        assert cost.cache_gib * GIB == pytest.approx(sum(p.stat().st_size for p in files), rel=0.15)
+
+
+def test_what_exceeds_the_cache_is_said(bench):
+    space = {**bench.launch.sweep.space, "intermediate": {"mse": {"representation": "tokens"}}}
+    small = bench.launch.sweep.cache.model_copy(update={"max_gb": 5e-5})
+    cost = counted(bench, space=space, cache=small)["animals"]
+    assert cost.notes == ("tokens exceed cache.max_gb and are computed live, which takes longer",)
+    assert cost.cache_gib < counted(bench, space=space)["animals"].cache_gib
+
+
+def test_active_parameters_are_those_that_a_config_has(bench):
+    """animals: weight with mse only, hard_weight and temperature with kl only, learning rate always."""
+    cost = counted(bench)["animals"]
+    assert 4 < cost.active_parameters < 6  # three choices, the learning rate, and halves of two more
+
+
+@pytest.mark.parametrize(("trials", "reduction", "min_share"), [(12, 3, 0.15), (25, 2, 0.25), (5, 4, 0.05)])
+def test_the_share_of_the_search_is_that_of_the_real_scheduler(bench, trials, reduction, min_share):
+    asha = {"asha": {"reduction": reduction, "min_share": min_share}}
+    written = yaml.safe_load(SWEEP) | {"budget": {"steps": 400}}
+    written["search"] |= {"trials": trials, "scheduler": asha}
+    sweep = parse_sweep(yaml.safe_dump(written), "sweep.yaml")
+    rungs, runs = sweep.rungs(), []
+    rng = np.random.default_rng(7)
+    for _ in range(600 // trials):
+        scheduler = RungScheduler(bench.store, rungs, reduction)
+        scheduler.store = Ignored()
+        for number in range(trials):
+            score, one, reached = rng.random(), trial(f"t{number}", "animals"), rungs[-1]
+            scheduler.on_trial_add(None, one)
+            for rung, step in enumerate(rungs[:-1]):
+                result = {"rung": rung, "score": score, "if_stopped": STOPPED}
+                if scheduler.on_trial_result(None, one, result) == "STOP":
+                    reached = step
+                    break
+            runs.append(reached / rungs[-1])
+    assert search_share(sweep) == pytest.approx(np.mean(runs), abs=0.05)
+
+
+STOPPED = json.dumps({"row": {"started_at": "2026-01-01", "ended_at": "2026-01-01"}, "epochs": []})
+
+
+class Ignored:
+    """A store that takes no rows."""
+
+    def write_epochs(self, epochs):
+        pass
+
+    def write_trial(self, row, columns):
+        pass
+
+
+def test_the_share_of_a_cohort_is_counted_by_hand(bench):
+    search = bench.launch.sweep.search
+    sweep = bench.launch.sweep.model_copy(update={"search": search.model_copy(update={"cohort": 8})})
+    assert sweep.rungs() == [3, 6, 12]
+    assert search_share(sweep) == (8 * 3 + 4 * 3 + 2 * 6) / (8 * 12)
+    assert (
+        search_share(sweep.model_copy(update={"search": search.model_copy(update={"scheduler": None})})) == 1
+    )
+
+
+def test_a_rehearsal_trains_and_times_every_part(bench):
+    """Nothing of it stays behind: neither files nor a trial."""
+    files = Counter(path for path in bench.place.folder.rglob("*"))
+    started = time.perf_counter()
+    said = []
+    found = costs_of(bench.launch.sweep, bench.place.folder, 2, None, True, said.append)
+    took = time.perf_counter() - started
+    assert said == ["rehearsing animals", "rehearsing opinions"]
+    assert Counter(path for path in bench.place.folder.rglob("*")) == files
+    estimated = found.estimate
+    for cost in estimated.datasets:
+        assert cost.preparation_seconds > 0
+        assert 0 < cost.trial_seconds < cost.trials_seconds
+    assert estimated.hours * 3600 > 15
+    assert 0.1 < estimated.worker_gib < 4
+    assert took < 60
+    assert json.loads(json.dumps(found.to_dict()))["gpu"] is None
+
+
+def test_the_command_says_it(place, command):
+    done = command(place.folder, "plan", "sweep.yaml", "--workers", "4")
+    assert done.returncode == 0, done.stderr
+    assert "hours on 4 workers" in done.stdout
+    written = (place.folder / "sweep.yaml").read_text()
+    place.write("gpu.yaml", written.replace("{cpus: 1}", "{cpus: 1, gpus: auto}"))
+    done = command(place.folder, "plan", "gpu.yaml", "--no-probe", "--gpu-gib", "80", "--json")
+    assert done.returncode == 0, done.stderr
+    costs = json.loads(done.stdout)["costs"]
+    assert costs["gpu"]["students"] == 8
+    assert costs["gpu"]["bytes"]["peak"] > costs["gpu"]["bytes"]["context"]
+    assert [cost["dataset"] for cost in costs["datasets"]] == ["animals", "opinions"]

@@ -1,0 +1,115 @@
+"""Fine-tuned teachers in the store: the same weights on nodes whose hardware would train others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from distiller.pipelines import teacher as teachers
+from distiller.pipelines.data import load_dataset
+from distiller.pipelines.shelf import folder_digest
+from distiller.results.store import Store
+from distiller.search.teacher_shelf import TeacherShelf
+from distiller.spaces.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> TeacherShelf:
+    return TeacherShelf(Store.create(str(tmp_path / "the store")), keeps=True)
+
+
+@pytest.fixture
+def tuned(tmp_path: Path) -> Path:
+    folder = tmp_path / "tuned"
+    (folder / "templates").mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(bytes(range(256)) * 40)
+    (folder / "templates" / "chat").write_text("hello")
+    return folder
+
+
+def fetched(shelf: TeacherShelf, folder: Path) -> Path:
+    folder.mkdir()
+    digest = shelf.first("key")
+    assert digest is not None
+    shelf.fetch("key", digest, folder)
+    return folder
+
+
+def test_what_was_offered_comes_back_and_stays_the_first(shelf, tuned, tmp_path):
+    assert shelf.first("key") is None
+    digest = shelf.offer("key", tuned)
+    assert (digest, shelf.first("key")) == (folder_digest(tuned), digest)
+    assert folder_digest(fetched(shelf, tmp_path / "copy")) == digest
+    (tuned / "model.safetensors").write_bytes(b"another")
+    assert shelf.offer("key", tuned) == digest
+    assert folder_digest(fetched(shelf, tmp_path / "again")) == digest
+
+
+def test_a_launch_of_one_machine_keeps_nothing_and_still_takes_what_is_there(shelf, tuned, tmp_path):
+    alone = TeacherShelf(shelf.store, keeps=False)
+    assert alone.offer("key", tuned) == folder_digest(tuned)
+    assert (alone.first("key"), shelf.store.files.folders("teachers")) == (None, [])
+    shelf.offer("key", tuned)
+    assert folder_digest(fetched(alone, tmp_path / "copy")) == folder_digest(tuned)
+
+
+@pytest.mark.parametrize("damage", ["gone", "damaged"])
+def test_a_damaged_teacher_is_refused_by_file(shelf, tuned, tmp_path, damage):
+    digest = shelf.offer("key", tuned)
+    path = f"teachers/key/{digest}/model.safetensors"
+    if damage == "gone":
+        shelf.store.files.remove(path)
+    else:
+        shelf.store.files.put(path, b"torn")
+    with pytest.raises(InputError, match=rf"{path} is {damage}"):
+        fetched(shelf, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("name", ["../../out", "/out", "a/../../out", "", ".."])
+def test_no_file_is_written_outside_of_the_nodes_folder(shelf, tuned, tmp_path, name):
+    digest = shelf.offer("key", tuned)
+    record = {"digest": digest, "files": {name: "0" * 64}}
+    shelf.store.files.put("teachers/key/first.json", json.dumps(record).encode())
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match="is no file's name"):
+        fetched(shelf, tmp_path / "copy")
+    assert set(tmp_path.rglob("*")) == before | {tmp_path / "copy"}
+
+
+def test_a_torn_record_is_none_and_is_replaced(shelf, tuned):
+    shelf.store.files.put("teachers/key/first.json", b'{"dig')
+    assert shelf.first("key") is None
+    assert shelf.offer("key", tuned) == shelf.first("key") == folder_digest(tuned)
+
+
+def test_nodes_that_would_tune_differently_share_one_teacher(shelf, bench, tmp_path, monkeypatch):
+    """Each node's training is disturbed as other hardware would."""
+    sweep, base = bench.launch.sweep, bench.place.folder
+    data = load_dataset("animals", sweep.datasets["animals"], base)
+    tune, tunings = teachers.fine_tune, []
+
+    def disturbed(*arguments, **options):
+        made = tune(*arguments, **options)
+        tunings.append(made)
+        with torch.no_grad():
+            for parameter in made.model.parameters():
+                parameter.add_(1e-4 * len(tunings))
+        return made
+
+    monkeypatch.setattr(teachers, "fine_tune", disturbed)
+
+    def on_node(name, shelf):
+        cache = tmp_path / name
+        return teachers.prepare_teacher("bert", sweep.teachers["bert"], data, cache, base, 16, CPU, 0, shelf)
+
+    first, second = on_node("one", shelf), on_node("two", shelf)
+    assert len(tunings) == 1
+    assert first.fingerprint == second.fingerprint
+    pairs = zip(first.model.parameters(), second.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert on_node("three", None).fingerprint != first.fingerprint  # or the disturbance shows nothing

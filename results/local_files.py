@@ -88,7 +88,7 @@ class LocalFiles:
         for path in paths:
             try:
                 found.append(self._read(path))
-            except OSError as error:
+            except (OSError, InputError) as error:
                 found.append(error)
         return found
 
@@ -114,7 +114,7 @@ class LocalFiles:
         except OSError as error:
             if error.errno == errno.EEXIST:
                 # Perhaps our own: of an earlier call that failed after the link, or whose answer got lost.
-                return self.read(path) == data
+                return not final.is_symlink() and self.read(path) == data
             if error.errno not in _NO_LINKS:
                 raise
             return self._put_new_by_folder(path, final, temp, data)

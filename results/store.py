@@ -6,6 +6,7 @@ while trials run `checkpoints/<sweep>/<cohort>.safetensors`, which no reader of 
 """
 
 import difflib
+import errno
 import json
 import logging
 import uuid
@@ -142,7 +143,12 @@ class Store:
         write_id, later = uuid.uuid4().hex, repairs(own)
         data = encode(table, [row], extra, write_id)
         while not self.files.put_new(path, data):
-            held = self.files.read(path)
+            try:
+                held = self.files.read(path)
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+                held = b""  # a link, which is no row
             if held is None:  # taken by what cannot be seen yet, or was compacted meanwhile
                 return False
             try:

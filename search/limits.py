@@ -35,7 +35,7 @@ class Spending:
     ):
         """`rows` of the trials table are those of earlier launches; `clock` gives seconds."""
         self.clock = clock
-        self.devices = resources.gpus or resources.cpus
+        self.devices = resources.least_gpus or resources.cpus
         work = worked(rows)
         self.wall_before = covered(work)
         self.device_seconds = sum(end - start for start, end in work) * self.devices

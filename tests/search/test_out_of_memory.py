@@ -84,7 +84,7 @@ def test_a_student_alone_is_tried_again_beside_its_neighbours(bench, device, mon
         waited.append(where)
         device.holds = 1
 
-    monkeypatch.setattr("distiller.search.worker.wait_for_memory", one_ends)
+    monkeypatch.setattr("distiller.search.training.wait_for_memory", one_ends)
     (outcome,) = outcomes_from_json(runner.step()["outcomes"])
     assert (outcome.status, len(waited), device.tried) == ("completed", 1, [1, 1])
     (row,) = rows(bench).values()

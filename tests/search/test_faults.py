@@ -6,17 +6,21 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from distiller.results.store import Store
 from tests.search.faults import ROOT, Sweep, kill_drivers, kill_workers
 from tests.search.quick import HANGS, KILLED, NAN, RAISES, TOO_BIG, WELL, write_quick
 
 
+@pytest.mark.chaos
 def test_drivers_killed_at_random_moments(tmp_path):
     sweep = Sweep(tmp_path / "it's killed", sections={"search": {"trials": 60}}, seconds=0.1)
     kill_drivers(sweep, 3, seed=6)
     assert not any(sweep.faultless(60).values()), sweep.faultless(60)
 
 
+@pytest.mark.chaos
 def test_a_worker_killed_in_mid_trial(tmp_path):
     sweep = Sweep(tmp_path / "worker", sections={"search": {"trials": 30}}, seconds=0.2)
     (lost,) = kill_workers(sweep, 1)

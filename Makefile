@@ -16,7 +16,7 @@ endif
 # Images often set this; every process would then compile torch and transformers anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quickstart test lint bench chaos gpu-check clean
+.PHONY: quickstart test test-slow lint bench chaos gpu-check clean
 
 quickstart: $(READY)
 	$(PY) -m distiller.search.cli launch quickstart
@@ -24,7 +24,10 @@ quickstart: $(READY)
 
 # One thread a process: torch on more threads than cores is many times slower. Long tests first.
 test: $(READY_DEV)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not chaos"
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not chaos and not slow"
+
+test-slow: $(READY_DEV)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 lint: $(READY_DEV)
 	$(PY) -m ruff check .

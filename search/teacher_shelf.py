@@ -45,7 +45,10 @@ class TeacherShelf:
         record = json.dumps({"digest": digest, "files": files})
         if self.store.files.put_new(_record(key), record.encode()):
             return digest
-        return self.first(key) or digest
+        first = self.first(key)
+        if first is None:  # torn
+            self.store.files.put(_record(key), record.encode())
+        return first or digest
 
     def fetch(self, key: str, digest: str, folder: Path) -> None:
         """Copy the teacher of a key to this node.

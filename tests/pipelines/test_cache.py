@@ -137,6 +137,7 @@ print(float(found.hidden["tokens"].double().sum()), float(found.logits.double().
 """
 
 
+@pytest.mark.slow
 def test_two_processes_compute_once_and_agree(material: Material, tmp_path: Path) -> None:
     rows = save_rows(tmp_path / "rows").model_dump_json(exclude_none=True, exclude_defaults=True)
     command = [

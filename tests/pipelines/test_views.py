@@ -181,6 +181,7 @@ for choice in ALL:
 """
 
 
+@pytest.mark.slow
 def test_the_same_in_every_process(folder: Path, sources: Sources) -> None:
     other = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder), str(Path(__file__).parents[2]), "another cache"],

@@ -123,6 +123,7 @@ def test_recipes_and_where_a_student_is_saved(refused, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_what_only_a_worker_sees_arrives_as_the_same_line(place, refused):
     """A teacher with another number of labels; then the mended file goes by the same name."""
     write_teacher(place.folder / "pretender", labels=5)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+import pytest
+
 from tests.search.conftest import SWEEP, make_place
 
 COHORTS = (
@@ -20,6 +22,7 @@ COHORTS = (
 )
 
 
+@pytest.mark.slow
 def test_a_sweep_in_cohorts_with_trials_that_fail(tmp_path):
     place = make_place(tmp_path / 'it\'s "cohorts"', COHORTS)
     done = place.run("launch", "sweep.yaml")

@@ -17,10 +17,10 @@ from distiller.search.costs import costs_of
 from distiller.search.estimate import estimate, search_share
 from distiller.search.materials import material_for
 from distiller.search.prepare import prepare
-from distiller.search.searcher import RungScheduler
+from distiller.search.schedulers import RungScheduler
 from distiller.spaces.sweep import parse_sweep
 from tests.search.conftest import SWEEP
-from tests.search.test_scheduler import trial
+from tests.search.test_scheduler import report, trial
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,21 +77,17 @@ def test_the_share_of_the_search_is_that_of_the_real_scheduler(bench, trials, re
     rungs, runs = sweep.rungs(), []
     rng = np.random.default_rng(7)
     for _ in range(600 // trials):
-        scheduler = RungScheduler(bench.store, rungs, reduction)
+        scheduler = RungScheduler(bench.store, rungs, sweep.search.scheduler)
         scheduler.store = Ignored()
         for number in range(trials):
             score, one, reached = rng.random(), trial(f"t{number}", "animals"), rungs[-1]
             scheduler.on_trial_add(None, one)
             for rung, step in enumerate(rungs[:-1]):
-                result = {"rung": rung, "score": score, "if_stopped": STOPPED}
-                if scheduler.on_trial_result(None, one, result) == "STOP":
+                if scheduler.on_trial_result(None, one, report(rung, score)) == "STOP":
                     reached = step
                     break
             runs.append(reached / rungs[-1])
     assert search_share(sweep) == pytest.approx(np.mean(runs), abs=0.05)
-
-
-STOPPED = json.dumps({"row": {"started_at": "2026-01-01", "ended_at": "2026-01-01"}, "epochs": []})
 
 
 class Ignored:

@@ -29,6 +29,7 @@ def test_a_worker_killed_in_mid_trial(tmp_path):
     assert (again["attempt"], again["status"]) == (lost["attempt"] + 1, "completed")
 
 
+@pytest.mark.slow
 def test_trials_that_go_wrong_in_every_way(tmp_path):
     faults = (WELL, NAN, RAISES, KILLED, HANGS, TOO_BIG)
     sections = {"search": {"sampler": "grid", "grid_levels": 1}, "resources": {"trial_minutes": 0.05}}
@@ -49,6 +50,7 @@ def test_trials_that_go_wrong_in_every_way(tmp_path):
     assert rows[HANGS]["attempt"] == 1  # the next worker found that it had ended
 
 
+@pytest.mark.slow
 def test_a_zombie_finishes_a_trial_that_was_handed_to_another(tmp_path):
     """Both are at it at once, in two processes; the row of the one that ends first stays."""
     path, store = write_quick(tmp_path / "zombie"), Store.create(str(tmp_path / "store"))

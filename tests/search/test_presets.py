@@ -143,6 +143,7 @@ def test_own_parts_are_listed(swept):
     assert all(name in shown for name in PRESETS)
 
 
+@pytest.mark.slow
 def test_presets_in_place_of_a_search(swept):
     done = swept.run("launch", "own.yaml", "--preset", "minilm", "--preset", "hinton")
     assert done.returncode == 0, done.stderr
@@ -156,6 +157,7 @@ def test_presets_in_place_of_a_search(swept):
     assert len(finals) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [

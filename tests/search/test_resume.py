@@ -71,6 +71,7 @@ def trial_files(place):
     return {name: data for name, data in place.fragments().items() if name.startswith("trials/")}
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_and_nothing_runs_twice(crashing, command):
     rng = np.random.default_rng(4)
     place, seen = crashing, {}

@@ -16,11 +16,10 @@ import pytest
 
 from distiller.pipelines.cohort import CohortRun
 from distiller.results.store import Store
-from distiller.search import resumption, worker
+from distiller.search import resumption
 from distiller.search.agenda import Proposals
 from distiller.search.assignment import Assignment, Task, outcomes_from_json
 from distiller.search.begun import begun_together
-from distiller.search.group import Group
 from distiller.search.resumption import Resumption
 from distiller.search.rows import attempt_row
 from tests.search.conftest import ENVIRONMENT
@@ -68,13 +67,13 @@ def die(runner, monkeypatch, step):
 
 def watched(runner, monkeypatch):
     """The groups that a runner will have begun."""
-    begun = []
+    begun, begin = [], runner._begun
 
-    def begin(*given):
-        begun.append(Group(*given))
+    def remembered(ahead):
+        begun.append(begin(ahead))
         return begun[-1]
 
-    monkeypatch.setattr(worker, "Group", begin)
+    monkeypatch.setattr(runner, "_begun", remembered)
     return begun
 
 
@@ -272,6 +271,7 @@ while not runner.step()["done"]:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_gone_on_from_by_another(bench, tmp_path):
     """SIGKILL at step 57 of 80, with an evaluation every 10: the checkpoint of 50, or that before it."""
     bench = fast(bench, steps=80)

@@ -6,4 +6,4 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.parent.name != "search")
+    items.sort(key=lambda item: item.path.parent.name != "search" and item.path.name != "test_readme.py")

@@ -52,6 +52,13 @@ class RungScheduler(FIFOScheduler):
         """Metric and mode are ours."""
         return True
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None: Tune starts what waits in any case, and gives a worker that is free what is newest.
+
+        A trial named here would be taken from the worker that is being started for it, again and again where
+        trials are shorter than a start, and one worker would do the work of all.
+        """
+
     def learn(self, dataset: str, outcome: Outcome) -> None:
         """Take a finished trial of an earlier launch into the rungs that it reached."""
         if outcome.status == "failed":

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
@@ -20,6 +22,8 @@ from optuna.trial import FrozenTrial, TrialState
 from distiller.results.pareto import pareto, spread
 
 Distributions = Mapping[str, BaseDistribution]
+Numbers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 GOOD_SHARE, MOST_GOOD = 0.1, 25
 """Optuna's default split: the best tenth counts as good; of one objective, at most so many trials."""
@@ -51,15 +55,47 @@ class Groups:
         return next((group for group in self.groups if name in group), {name: distribution})
 
 
+class Columns:
+    """Parameters by trial number as Optuna's estimator sees them; NaN where a trial does not have one.
+
+    A trial's parameters never change: each is translated once, not again for every config that is drawn.
+    """
+
+    def __init__(self) -> None:
+        self.columns: dict[str, Floats] = {}
+        self.trials = 0
+
+    def extend(self, trials: Sequence[FrozenTrial]) -> None:
+        """Take in those that are new; `trials` are all, by number."""
+        for trial in trials[self.trials :]:
+            for name, value in trial.params.items():
+                column = self.columns.get(name, np.full(64, np.nan))
+                if trial.number >= len(column):
+                    more = max(len(column), trial.number + 1 - len(column))
+                    column = np.append(column, np.full(more, np.nan))
+                column[trial.number] = trial.distributions[name].to_internal_repr(value)
+                self.columns[name] = column
+        self.trials = len(trials)
+
+    def of(self, names: Sequence[str], numbers: Numbers) -> dict[str, Floats]:
+        """The values of those trials among `numbers` that have all of `names`."""
+        values = np.full((len(names), len(numbers)), np.nan)
+        for row, name in zip(values, names, strict=True):
+            column = self.columns.get(name, values[0, :0])
+            known = numbers < len(column)
+            row[known] = column[numbers[known]]
+        return dict(zip(names, values[:, ~np.isnan(values).any(axis=0)], strict=True))
+
+
 class GroupTpeSampler(optuna.samplers.TPESampler):
     """Draws one config: multivariate inside each group, running trials counted among the bad ones."""
 
-    def __init__(self, seed: int, groups: Groups):
+    def __init__(self, seed: int, groups: Groups, columns: Columns):
         with warnings.catch_warnings():
             # Options that Optuna has called experimental.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             super().__init__(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=1)
-        self.groups = groups
+        self.groups, self.columns = groups, columns
         self.drawn: dict[str, Any] = {}
         self.study: optuna.Study | None = None
 
@@ -85,26 +121,34 @@ class GroupTpeSampler(optuna.samplers.TPESampler):
         return self.drawn[param_name]
 
     def _draw(self, study: optuna.Study, group: dict[str, BaseDistribution]) -> dict[str, Any]:
-        names = group.keys()
-        good, bad = ([t for t in half if names <= t.params.keys()] for half in self._halves)
-        of_good = self._build_parzen_estimator(study, group, good, handle_below=True)
-        of_bad = self._build_parzen_estimator(study, group, bad, handle_below=False)
+        good, bad = (self.columns.of(list(group), half) for half in self._halves)
+        # The default weighs old trials less; among good ones of several directions none is older.
+        equal = [np.ones(len(next(iter(good.values()))))] if len(study.directions) > 1 else []
+        of_good = self._parzen_estimator_cls(good, group, self._parzen_estimator_parameters, *equal)
+        of_bad = self._parzen_estimator_cls(bad, group, self._parzen_estimator_parameters)
         candidates = of_good.sample(self._rng.rng, self._n_ei_candidates)
         best = self._compare(candidates, self._compute_acquisition_func(candidates, of_good, of_bad))
         return {name: group[name].to_external_repr(value) for name, value in best.items()}
 
     @cached_property
-    def _halves(self) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+    def _halves(self) -> tuple[Numbers, Numbers]:
         """The good and the bad trials, each in the order in which they came; a sampler draws once."""
         assert self.study is not None
-        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        trials = [t for t in self.study.get_trials(deepcopy=False, states=states) if t.params]
-        ended = [t for t in trials if t.state != TrialState.RUNNING]
+        *before, current = self.study.get_trials(deepcopy=False)
+        assert not current.params
+        self.columns.extend(before)
+        ended, running = [], []
+        for trial in before:
+            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and trial.params:
+                ended.append(trial)
+            elif trial.state == TrialState.RUNNING and trial.params:
+                running.append(trial.number)
         most = math.ceil(GOOD_SHARE * len(ended))
         if len(self.study.directions) == 1:
             most = min(most, MOST_GOOD)
         good = {t.number for t in best_of(ended, self.study.directions, most)}
-        return [t for t in trials if t.number in good], [t for t in trials if t.number not in good]
+        bad = sorted([*(t.number for t in ended if t.number not in good), *running])
+        return np.array(sorted(good), np.int64), np.array(bad, np.int64)
 
 
 def best_of(

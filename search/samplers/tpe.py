@@ -17,7 +17,7 @@ from optuna.trial import TrialState, create_trial
 
 from distiller.search.assignment import Outcome
 from distiller.search.samplers.base import PATIENCE
-from distiller.search.samplers.group_tpe import Groups, GroupTpeSampler
+from distiller.search.samplers.group_tpe import Columns, Groups, GroupTpeSampler
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.priors import Integers, OneOf, Prior, is_constant
 from distiller.spaces.search import Search
@@ -38,13 +38,13 @@ class Tpe:
     def __init__(self, space: Space, directions: Sequence[Direction] = ("maximize",)):
         self.space = space
         self.study = optuna.create_study(directions=directions)
-        self.groups = Groups()
+        self.groups, self.columns = Groups(), Columns()
         self.running: dict[str, tuple[int, PipelineConfig]] = {}
 
     def suggest(self, seed: int, known: Collection[str]) -> PipelineConfig:
         """A config; unless its id is `known` it counts as running from now on."""
         # A fresh sampler, as the seed of one cannot be set: the history is in the study.
-        self.study.sampler = GroupTpeSampler(seed, self.groups)
+        self.study.sampler = GroupTpeSampler(seed, self.groups, self.columns)
         trial = self.study.ask()
         config = self.space.suggest(trial)
         if config.config_id in known:

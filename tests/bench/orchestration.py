@@ -44,7 +44,7 @@ WHOLE = {
 def ours(folder: Path, trials: int, sampler: str) -> dict[str, float]:
     """A sweep of the quick trainer."""
     search = {"trials": trials, "sampler": sampler}
-    path = write_quick(folder, search=search)
+    path = write_quick(folder, space=WHOLE, search=search)
     started = time.perf_counter()
     running = launch_sweep(str(path), str(folder / "store"), None, Console(quiet=True), trainer=TRAINER)
     launched = time.perf_counter() - started
@@ -70,7 +70,7 @@ class Sleeper(tune.Trainable):
 
 def plain(folder: Path, trials: int) -> dict[str, float]:
     """Ray Tune with OptunaSearch and reused actors over the same space, nothing written by the trials."""
-    path = write_quick(folder)
+    path = write_quick(folder, space=WHOLE)
     space, _ = planned_space(read_sweep(path.read_text(), "quick"), "letters")
     ended: list[float] = []
 

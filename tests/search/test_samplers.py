@@ -8,6 +8,8 @@ from optuna.trial import TrialState
 from scipy.stats import qmc
 
 from distiller.search.assignment import Outcome
+from distiller.search.samplers.group_tpe import Columns
+from distiller.search.samplers.tpe import Tpe
 from tests.search.trials import BUDGET, RUNG, SMALL, WIDE, make, played, quality, rate, run
 
 STEADY = {**WIDE, "intermediate": {"none": {}, "mse": {
@@ -216,3 +218,28 @@ def test_quasi_random_covers_more_evenly_than_random():
     seeds = range(5)
     even, loose = ([discrepancy(kind, s) for s in seeds] for kind in ("quasi_random", "random"))
     assert max(even) < min(loose)
+
+
+def test_columns_hold_what_trials_drew():
+    """Against reading each trial anew, with runs of other groups, running trials and gaps between."""
+    tpe = Tpe(make(STEADY).space)
+    rng = np.random.default_rng(4)
+    for number in range(150):
+        config = tpe.space.sample(rng)
+        if number % 7 == 3:
+            tpe.expect(config)
+        else:
+            tpe.observe(config, None if number % 5 == 1 else [float(rng.random())])
+    trials = tpe.study.get_trials(deepcopy=False)
+    columns = Columns()
+    for known in (10, 60, 150):
+        columns.extend(trials[:known])
+        numbers = rng.permutation(known)[: known // 2]
+        for group in tpe.groups.groups:
+            names = [*group]
+            having = [trials[n] for n in numbers if group.keys() <= trials[n].params.keys()]
+            found = columns.of(names, numbers)
+            assert [*found] == names
+            for name, distribution in group.items():
+                assert found[name].tolist() == [distribution.to_internal_repr(t.params[name]) for t in having]
+    assert columns.of(["no such parameter"], numbers)["no such parameter"].tolist() == []

@@ -97,7 +97,8 @@ class Progress:
         counts.running -= 1
         self.fresh += 1
         self._count(counts, assignment.role, outcome)
-        self._refresh()
+        if self.live is not None:  # a line now would count a worker as idle that is about to go on
+            self._refresh()
 
     def note(self, text: str) -> None:
         """Something that a person should read, said once."""

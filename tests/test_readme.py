@@ -24,6 +24,7 @@ space:
   augmentation: none
   student: {svd: {layers: 1, width: 32}}
 budget: {steps: 6}
+resources: {max_concurrent: 1}
 search: {trials: 3, finalists: {top: 1, seeds: 2}}
 cache: {path: cache}
 """

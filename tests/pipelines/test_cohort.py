@@ -17,6 +17,7 @@ from distiller.pipelines.cohort import CohortRun, Member, adaptations
 from distiller.pipelines.material import Material
 from distiller.pipelines.optimizer import SoloAdamW
 from distiller.spaces.config import STAGES
+from tests.matrix import most_slow
 from tests.pipelines.augment.conftest import save_masked, save_translator
 from tests.pipelines.cohorts import (
     CONFIGS,
@@ -90,6 +91,7 @@ def test_fused_equals_solo_for_every_objective_and_mapping(material: Material) -
         assert all(math.isfinite(v) for v in solo.reports[0].losses.values())  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_fused_equals_solo_for_texts_that_models_wrote(folder_of: Callable[[str], Path]) -> None:
     folder = folder_of("written")
     save_masked(folder / "masked")
@@ -246,7 +248,7 @@ def test_an_architecture_that_vmap_changes_is_found_out(
     assert "other outputs" in caplog.text
 
 
-@pytest.mark.parametrize("family", list(FAMILIES))
+@pytest.mark.parametrize("family", most_slow(FAMILIES, 4))
 def test_families(folder_of: Callable[[str], Path], family: str) -> None:
     """Each family as teacher and student: fused, mixed, masked, equal to solo; segments where it has them."""
     pair = family in ("bert", "electra", "albert")

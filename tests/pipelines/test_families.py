@@ -30,6 +30,7 @@ from distiller.pipelines.save import save_student
 from distiller.pipelines.student import Student, architecture, build_model
 from distiller.pipelines.tokens import tokenize
 from distiller.spaces.student import RandomStart, SvdEmbeddings
+from tests.matrix import most_slow
 from tests.pipelines.cohorts import assert_same_member, term, trained
 from tests.pipelines.conftest import FAMILIES, config_of, make_material
 
@@ -153,7 +154,7 @@ def test_teachers_are_blind_to_padding(taught: Callable[[str], Material], family
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-@pytest.mark.parametrize(("teacher", "family"), RING)
+@pytest.mark.parametrize(("teacher", "family"), most_slow(RING, 4))
 def test_mixed_families_train_together_as_alone(
     taught: Callable[[str], Material], teacher: str, family: str
 ) -> None:

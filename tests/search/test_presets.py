@@ -92,6 +92,7 @@ def written(name, **search):
     sweep["space"]["prediction"] = {"brier": {"hard_weight": 0.5}}
     sweep["space"]["augmentation"] = "doubled"
     sweep["space"]["student"] = {"svd": {"layers": 2, "width": 16}}
+    sweep["resources"]["max_concurrent"] = 1  # a worker loads for longer than these trials take
     sweep["search"] = {"scheduler": "none", "finalists": {"top": 1, "seeds": 2}, **search}
     return yaml.safe_dump(sweep, sort_keys=False)
 

@@ -14,7 +14,7 @@ from distiller.spaces.priors import Integers, LogUniform, OneOf, Uniform
 NAN, INF = math.nan, math.inf
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.data())
 def test_a_written_space_is_read_back(narrowings, data):
     space = parse_space(data.draw(narrowings))

@@ -116,9 +116,9 @@ NATS = (1.0, 2.0, 4.0)
 
 @pytest.fixture(scope="module", params=NATS)
 def known(request: pytest.FixtureRequest) -> tuple[float, torch.Tensor]:
-    """The truth in nats, and the best critic's scores on 600 batches of 64 in 20 dimensions."""
+    """The truth in nats, and the best critic's scores on 300 batches of 64 in 20 dimensions."""
     rho = math.sqrt(1 - math.exp(-2 * request.param / TWENTY))
-    return request.param, log_ratio(*gaussians(600, 64, 21, TWENTY, rho), rho)
+    return request.param, log_ratio(*gaussians(300, 64, 21, TWENTY, rho), rho)
 
 
 def test_the_critic_of_these_tests_is_the_log_density_ratio() -> None:

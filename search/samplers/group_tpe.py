@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import warnings
+from bisect import insort
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from distiller.results.pareto import pareto, spread
 
 Distributions = Mapping[str, BaseDistribution]
+Direction = Literal["minimize", "maximize"]
 Numbers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -55,27 +57,54 @@ class Groups:
         return next((group for group in self.groups if name in group), {name: distribution})
 
 
-class Columns:
-    """Parameters by trial number as Optuna's estimator sees them; NaN where a trial does not have one.
+class History:
+    """Trials as the estimator wants them: parameters by trial number (NaN where one has it not), and ranks.
 
-    A trial's parameters never change: each is translated once, not again for every config that is drawn.
+    What a trial drew never changes, nor how it ended: each is looked at once, not for every config to come.
+
+    Attributes:
+        ended: trials that completed or were pruned, in the order of their numbers.
+        running: numbers of those that run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, directions: Sequence[Direction]) -> None:
+        self.signs = [1.0 if direction == "maximize" else -1.0 for direction in directions]
         self.columns: dict[str, Floats] = {}
         self.trials = 0
+        self.ended: list[FrozenTrial] = []
+        self.running: set[int] = set()
+        self._ranked: list[tuple[Rank, int]] = []
 
     def extend(self, trials: Sequence[FrozenTrial]) -> None:
         """Take in those that are new; `trials` are all, by number."""
         for trial in trials[self.trials :]:
             for name, value in trial.params.items():
-                column = self.columns.get(name, np.full(64, np.nan))
-                if trial.number >= len(column):
-                    more = max(len(column), trial.number + 1 - len(column))
-                    column = np.append(column, np.full(more, np.nan))
-                column[trial.number] = trial.distributions[name].to_internal_repr(value)
-                self.columns[name] = column
+                self._put(name, trial.number, trial.distributions[name].to_internal_repr(value))
+            if trial.params and trial.state == TrialState.RUNNING:
+                self.running.add(trial.number)
+            elif trial.params and trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                self.ended.append(trial)
+                if len(self.signs) == 1:
+                    insort(self._ranked, (_rank(trial, self.signs[0]), trial.number))
         self.trials = len(trials)
+        self.running = {number for number in self.running if trials[number].state == TrialState.RUNNING}
+
+    def _put(self, name: str, number: int, value: float) -> None:
+        column = self.columns.get(name, np.full(64, np.nan))
+        if number >= len(column):
+            column = np.append(column, np.full(max(len(column), number + 1 - len(column)), np.nan))
+        column[number] = value
+        self.columns[name] = column
+
+    def halves(self) -> tuple[Numbers, Numbers]:
+        """Numbers of the good trials and of the bad ones, running ones among these, each in their order."""
+        most = math.ceil(GOOD_SHARE * len(self.ended))
+        if len(self.signs) == 1:
+            good = {number for _, number in self._ranked[: min(most, MOST_GOOD)]}
+        else:
+            good = {trial.number for trial in best_of(self.ended, self.signs, most)}
+        bad = sorted([*(t.number for t in self.ended if t.number not in good), *self.running])
+        return np.array(sorted(good), np.int64), np.array(bad, np.int64)
 
     def of(self, names: Sequence[str], numbers: Numbers) -> dict[str, Floats]:
         """The values of those trials among `numbers` that have all of `names`."""
@@ -90,12 +119,12 @@ class Columns:
 class GroupTpeSampler(optuna.samplers.TPESampler):
     """Draws one config: multivariate inside each group, running trials counted among the bad ones."""
 
-    def __init__(self, seed: int, groups: Groups, columns: Columns):
+    def __init__(self, seed: int, groups: Groups, history: History):
         with warnings.catch_warnings():
             # Options that Optuna has called experimental.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             super().__init__(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=1)
-        self.groups, self.columns = groups, columns
+        self.groups, self.history = groups, history
         self.drawn: dict[str, Any] = {}
         self.study: optuna.Study | None = None
 
@@ -121,7 +150,7 @@ class GroupTpeSampler(optuna.samplers.TPESampler):
         return self.drawn[param_name]
 
     def _draw(self, study: optuna.Study, group: dict[str, BaseDistribution]) -> dict[str, Any]:
-        good, bad = (self.columns.of(list(group), half) for half in self._halves)
+        good, bad = (self.history.of(list(group), half) for half in self._halves)
         # The default weighs old trials less; among good ones of several directions none is older.
         equal = [np.ones(len(next(iter(good.values()))))] if len(study.directions) > 1 else []
         of_good = self._parzen_estimator_cls(good, group, self._parzen_estimator_parameters, *equal)
@@ -136,44 +165,34 @@ class GroupTpeSampler(optuna.samplers.TPESampler):
         assert self.study is not None
         *before, current = self.study.get_trials(deepcopy=False)
         assert not current.params
-        self.columns.extend(before)
-        ended, running = [], []
-        for trial in before:
-            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and trial.params:
-                ended.append(trial)
-            elif trial.state == TrialState.RUNNING and trial.params:
-                running.append(trial.number)
-        most = math.ceil(GOOD_SHARE * len(ended))
-        if len(self.study.directions) == 1:
-            most = min(most, MOST_GOOD)
-        good = {t.number for t in best_of(ended, self.study.directions, most)}
-        bad = sorted([*(t.number for t in ended if t.number not in good), *running])
-        return np.array(sorted(good), np.int64), np.array(bad, np.int64)
+        self.history.extend(before)
+        return self.history.halves()
 
 
-def best_of(
-    trials: Sequence[FrozenTrial], directions: Sequence[optuna.study.StudyDirection], count: int
-) -> list[FrozenTrial]:
+Rank = tuple[int, float, float]
+
+
+def best_of(trials: Sequence[FrozenTrial], signs: Sequence[float], count: int) -> list[FrozenTrial]:
     """The `count` best: completed ones by value, then pruned ones by step and the value there, then those
     without any value.
 
-    With several directions completed ones stand in fronts, the last of which is thinned out by crowding.
+    With several directions (`signs` 1 where more is better) completed ones stand in fronts, the last of which
+    is thinned out by crowding.
     """
-    signs = [1.0 if d == optuna.study.StudyDirection.MAXIMIZE else -1.0 for d in directions]
-    whole = [t for t in trials if t.state == TrialState.COMPLETE]
     if len(signs) == 1:
-        whole.sort(key=lambda t: -signs[0] * t.values[0])
-    else:
-        whole = _by_fronts(whole, signs, count)
-    pruned = sorted((t for t in trials if t.state == TrialState.PRUNED), key=lambda t: _stopped(t, signs[0]))
+        return sorted(trials, key=lambda t: _rank(t, signs[0]))[:count]
+    whole = _by_fronts([t for t in trials if t.state == TrialState.COMPLETE], signs, count)
+    pruned = sorted((t for t in trials if t.state == TrialState.PRUNED), key=lambda t: _rank(t, signs[0]))
     return [*whole, *pruned][:count]
 
 
-def _stopped(trial: FrozenTrial, sign: float) -> tuple[float, float]:
+def _rank(trial: FrozenTrial, sign: float) -> Rank:
+    if trial.state == TrialState.COMPLETE:
+        return 0, -sign * trial.values[0], 0.0
     if not trial.intermediate_values:
-        return 1.0, 0.0
+        return 2, 0.0, 0.0
     step, value = max(trial.intermediate_values.items())
-    return -step, -sign * value
+    return 1, -step, -sign * value
 
 
 def _by_fronts(trials: list[FrozenTrial], signs: Sequence[float], count: int) -> list[FrozenTrial]:

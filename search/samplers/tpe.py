@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import optuna
@@ -17,16 +17,13 @@ from optuna.trial import TrialState, create_trial
 
 from distiller.search.assignment import Outcome
 from distiller.search.samplers.base import PATIENCE
-from distiller.search.samplers.group_tpe import Columns, Groups, GroupTpeSampler
+from distiller.search.samplers.group_tpe import Direction, Groups, GroupTpeSampler, History
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.priors import Integers, OneOf, Prior, is_constant
 from distiller.spaces.search import Search
 from distiller.spaces.space import Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-Direction = Literal["minimize", "maximize"]
 
 
 class Tpe:
@@ -38,13 +35,13 @@ class Tpe:
     def __init__(self, space: Space, directions: Sequence[Direction] = ("maximize",)):
         self.space = space
         self.study = optuna.create_study(directions=directions)
-        self.groups, self.columns = Groups(), Columns()
+        self.groups, self.history = Groups(), History(directions)
         self.running: dict[str, tuple[int, PipelineConfig]] = {}
 
     def suggest(self, seed: int, known: Collection[str]) -> PipelineConfig:
         """A config; unless its id is `known` it counts as running from now on."""
         # A fresh sampler, as the seed of one cannot be set: the history is in the study.
-        self.study.sampler = GroupTpeSampler(seed, self.groups, self.columns)
+        self.study.sampler = GroupTpeSampler(seed, self.groups, self.history)
         trial = self.study.ask()
         config = self.space.suggest(trial)
         if config.config_id in known:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from optuna.trial import TrialState
 from scipy.stats import qmc
 
 from distiller.search.assignment import Outcome
-from distiller.search.samplers.group_tpe import Columns
+from distiller.search.samplers.group_tpe import History, best_of
 from distiller.search.samplers.tpe import Tpe
 from tests.search.trials import BUDGET, RUNG, SMALL, WIDE, make, played, quality, rate, run
 
@@ -220,26 +222,36 @@ def test_quasi_random_covers_more_evenly_than_random():
     assert max(even) < min(loose)
 
 
-def test_columns_hold_what_trials_drew():
+def test_the_history_is_what_the_trials_say():
     """Against reading each trial anew, with runs of other groups, running trials and gaps between."""
     tpe = Tpe(make(STEADY).space)
-    rng = np.random.default_rng(4)
+    rng, waiting = np.random.default_rng(4), []
     for number in range(150):
         config = tpe.space.sample(rng)
         if number % 7 == 3:
             tpe.expect(config)
+            waiting.append(config)
         else:
             tpe.observe(config, None if number % 5 == 1 else [float(rng.random())])
     trials = tpe.study.get_trials(deepcopy=False)
-    columns = Columns()
-    for known in (10, 60, 150):
-        columns.extend(trials[:known])
+    history = History(["maximize"])
+    for known in (10, 60, 150, 150):
+        history.extend(trials[:known])
         numbers = rng.permutation(known)[: known // 2]
         for group in tpe.groups.groups:
             names = [*group]
             having = [trials[n] for n in numbers if group.keys() <= trials[n].params.keys()]
-            found = columns.of(names, numbers)
+            found = history.of(names, numbers)
             assert [*found] == names
             for name, distribution in group.items():
                 assert found[name].tolist() == [distribution.to_internal_repr(t.params[name]) for t in having]
-    assert columns.of(["no such parameter"], numbers)["no such parameter"].tolist() == []
+        seen = trials[:known]
+        ended = [t for t in seen if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        good = {t.number for t in best_of(ended, [1.0], math.ceil(0.1 * len(ended)))}
+        halves = [half.tolist() for half in history.halves()]
+        assert halves[0] == sorted(good)
+        left = [t.number for t in seen if t.number not in good and t.state != TrialState.FAIL]
+        assert halves[1] == left
+        tpe.forget(waiting.pop(0).config_id)
+        trials = tpe.study.get_trials(deepcopy=False)
+    assert history.of(["no such parameter"], numbers)["no such parameter"].tolist() == []

@@ -14,6 +14,7 @@ import resource
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from distiller.results.store import Store  # noqa: E402
 from distiller.search.launch import launch_sweep  # noqa: E402
 from distiller.search.plan import planned_space  # noqa: E402
 from distiller.search.session import ray_session  # noqa: E402
+from distiller.spaces.space import Space  # noqa: E402
 from distiller.spaces.sweep import read_sweep  # noqa: E402
 from tests.search.quick import SECONDS, TRAINER, write_quick  # noqa: E402
 
@@ -75,9 +77,6 @@ def plain(folder: Path, trials: int) -> dict[str, float]:
     space, _ = planned_space(read_sweep(path.read_text(), "quick"), "letters")
     ended: list[float] = []
 
-    def ask(trial: Any) -> None:
-        space.suggest(trial)
-
     class Times(tune.Callback):
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             ended.append(time.perf_counter())
@@ -85,7 +84,7 @@ def plain(folder: Path, trials: int) -> dict[str, float]:
     tune.Tuner(
         tune.with_resources(Sleeper, {"CPU": 1}),
         tune_config=tune.TuneConfig(
-            search_alg=OptunaSearch(space=ask, metric="score", mode="max"),
+            search_alg=OptunaSearch(space=partial(_ask, space), metric="score", mode="max"),
             num_samples=trials,
             max_concurrent_trials=WORKERS,
             reuse_actors=True,
@@ -93,6 +92,10 @@ def plain(folder: Path, trials: int) -> dict[str, float]:
         run_config=tune.RunConfig(storage_path=str(folder / "ray"), callbacks=[Times()], verbose=0),
     ).fit()
     return _figures(ended[-1] - ended[0], len(ended))
+
+
+def _ask(space: Space, trial: Any) -> None:
+    space.suggest(trial)
 
 
 def _figures(wall: float, trials: int) -> dict[str, float]:

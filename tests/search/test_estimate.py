@@ -6,12 +6,13 @@ import json
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 
-from distiller.pipelines.cache import GIB
+from distiller.pipelines.room import GIB
 from distiller.search import materials
 from distiller.search.costs import costs_of
 from distiller.search.estimate import estimate, search_share
@@ -60,6 +61,25 @@ def test_what_exceeds_the_cache_is_said(bench):
     cost = counted(bench, space=space, cache=small)["animals"]
     assert cost.notes == ("tokens exceed cache.max_gb and are computed live, which takes longer",)
     assert cost.cache_gib < counted(bench, space=space)["animals"].cache_gib
+
+
+def test_a_cache_that_does_not_fit_is_said(bench, monkeypatch):
+    cache, space = bench.launch.sweep.cache, {**bench.launch.sweep.space, "intermediate": {"mse": {}}}
+
+    def notes(**changes):
+        changed = bench.launch.sweep.model_copy(
+            update={"space": space, "cache": cache.model_copy(update=changes)}
+        )
+        return estimate(changed, bench.place.folder, 2, timed=False).notes
+
+    assert notes() == notes(total_gb=1.0) == ()
+    (said,) = notes(total_gb=1e-5)
+    assert "cache.total_gb is 1e-05; raise it, or outputs make way for others" in said
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(total=10**8, free=2 * 10**6 + 50))
+    (said,) = notes(total_gb=1.0)
+    assert f"the disk of {cache.path} has 0.0 GiB to spare; name a larger one's folder in cache.path" in said
+    monkeypatch.delenv("SCRATCH", raising=False)
+    assert notes(path="$SCRATCH/x", total_gb=1.0) == ()
 
 
 def test_active_parameters_are_those_that_a_config_has(bench):

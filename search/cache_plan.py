@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from distiller.pipelines.places import node_folder
@@ -16,15 +17,18 @@ def cache_notes(cache: CacheConfig, base: Path, gib: float) -> list[str]:
 
     A folder whose name differs from node to node may be unknown here: of its disk nothing is said.
     """
-    most, why = cache.total_gb, f"cache.total_gb is {cache.total_gb:g}; raise it" if cache.total_gb else ""
+    limits = []
+    if cache.total_gb is not None:
+        limits.append((cache.total_gb, f"cache.total_gb is {cache.total_gb:g}; raise it"))
     try:
         folder = node_folder(cache_from(cache, base).path)
+    except InputError:  # the nodes' own $VARIABLE
+        pass
+    else:
         spare = spare_bytes(folder) / GIB
-    except InputError:
-        spare = float("inf")
-    if most is None or spare < most:
-        most = spare
-        why = f"the disk of {folder} has {spare:.1f} GiB to spare; name a larger one's folder in cache.path"
+        remedy = "name a larger one's folder in cache.path"
+        limits.append((spare, f"the disk of {folder} has {spare:.1f} GiB to spare; {remedy}"))
+    most, why = min(limits, default=(math.inf, ""))
     if gib <= most:
         return []
     return [

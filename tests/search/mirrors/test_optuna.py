@@ -147,7 +147,7 @@ def test_optuna_dashboard_opens_it(made, tmp_path):
     def get(path, **query):
         environ, answered = {"PATH_INFO": path, "QUERY_STRING": urlencode(query)}, []
         setup_testing_defaults(environ)
-        body = b"".join(app(environ, lambda status, headers: answered.append(status)))
+        body = b"".join(app(environ, lambda status, headers, error=None: answered.append(status)))
         assert answered == ["200 OK"], body
         return json.loads(body)
 

@@ -68,7 +68,7 @@ def test_hours_are_within_a_factor_of_two(tmp_path):
     place.folder.mkdir()
     place.environment[MARK] = mark
     place.write("short.yaml", short_quickstart())
-    planned = place.run("plan", "short.yaml", "--json")
+    planned = place.run("plan", "short.yaml", "--json", timeout=600)
     assert planned.returncode == 0, planned.stderr
     costs = json.loads(planned.stdout)["costs"]
     (cost,) = costs["datasets"]

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +21,18 @@ import torch
 from torch import Tensor
 
 from distiller.pipelines.checkpoint import forward, inference_dtype
-from distiller.pipelines.content import built_once, content_key
+from distiller.pipelines.content import content_key
 from distiller.pipelines.demand import TOKENWISE, Demand
 from distiller.pipelines.heads import logits_of
 from distiller.pipelines.objectives import reduce_representation
 from distiller.pipelines.recording import ATTENTION_STATES, attention_width, recorded
+from distiller.pipelines.room import RESERVED, NoRoomError, Reader, held_folder, reserve
 from distiller.pipelines.teacher import Teacher
 from distiller.pipelines.tokens import Batch, IntArray, Tokens, by_tokens
 
 log = logging.getLogger(__name__)
 
 TOKENS_PER_BATCH = 4096
-GIB = 1 << 30
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -59,6 +61,8 @@ class TeacherOutputs:
     logits: Tensor
     hidden: Mapping[str, Tensor]
     tokens: Tokens
+    reader: Reader | None = field(default=None, repr=False)
+    """Keeps the files where they are."""
 
     def targets(self, rows: IntArray, wanted: Demand, length: int) -> Targets:
         """The targets of `rows`, token-wise states padded with zeros to `length`."""
@@ -82,24 +86,67 @@ class TeacherOutputs:
 
 def fitting(demand: Demand, tokens: Tokens, width: int, limit_bytes: float) -> Demand:
     """The part of a demand that fits the limit: states of tokens are left out first, then all."""
-    for left in (demand, demand.without(*TOKENWISE)):
-        rows = (len(tokens.ids if name in TOKENWISE else tokens) for _, name in left.states)
-        if sum(2 * width * count for count in rows) <= limit_bytes:
-            return left
-    return Demand()
+    return next(part for part in _parts(demand) if _state_bytes(part, tokens, width) <= limit_bytes)
+
+
+def _parts(demand: Demand) -> Iterator[Demand]:
+    """A demand, and what is left of it where there is no room for all."""
+    yield demand
+    yield demand.without(*TOKENWISE)
+    yield Demand()
+
+
+def _state_bytes(demand: Demand, tokens: Tokens, width: int) -> int:
+    """As float16; beyond its range it is twice as much."""
+    return sum(2 * width * len(tokens.ids if name in TOKENWISE else tokens) for _, name in demand.states)
 
 
 def cached_outputs(
-    teacher: Teacher, tokens: Tokens, demand: Demand, cache: Path, limit_bytes: float, view: str
+    teacher: Teacher,
+    tokens: Tokens,
+    demand: Demand,
+    cache: Path,
+    limit_bytes: float,
+    view: str,
+    total_bytes: float = math.inf,
 ) -> TeacherOutputs:
-    """The teacher's outputs on `tokens`, from this node's cache or computed into it now."""
+    """The teacher's outputs on `tokens`, from this node's cache or computed into it now.
+
+    Args:
+        limit_bytes: for the hidden states.
+        total_bytes: for the whole cache, in which outputs that nobody reads make way. Where that, or the
+            disk, is not enough, hidden states are left out; logits never.
+    """
     kept = fitting(demand, tokens, int(teacher.model.config.hidden_size), limit_bytes)
-    if kept != demand:
+    why = "" if kept == demand else "more than cache.max_gb"
+    reader = None
+    while reader is None:
+        try:
+            folder, reader = _held(teacher, tokens, kept, cache, total_bytes)
+        except NoRoomError as error:
+            kept, why = next(part for part in _parts(kept) if part != kept), str(error)
+    if why:
         log.warning(
-            "teacher outputs on view %s exceed the cache limit: %s computed live instead of cached",
+            "teacher outputs on view %s: %s computed live instead of cached (%s)",
             view,
             ", ".join((demand - kept).representations),
+            why,
         )
+    # Copy-on-write: torch wants writable memory, and nothing here writes.
+    by_token = tokens.units is not None
+    logits = torch.from_numpy(np.load(folder / "logits.npy", mmap_mode="c" if by_token else None))
+    hidden = {r: torch.from_numpy(np.load(folder / f"{r}.npy", mmap_mode="c")) for r in kept.representations}
+    return TeacherOutputs(kept, logits, hidden, tokens, reader)
+
+
+def _held(
+    teacher: Teacher, tokens: Tokens, kept: Demand, cache: Path, total_bytes: float
+) -> tuple[Path, Reader]:
+    """The folder with just these states, computed where it is not there.
+
+    Raises:
+        NoRoomError: it is not there, and there is no place for it.
+    """
     precision = inference_dtype(teacher.model.device)
     key = content_key(
         teacher=teacher.fingerprint,
@@ -110,16 +157,20 @@ def cached_outputs(
         revision=2,
         **({} if tokens.units is None else {"by_token": True}),
     )
+    outputs = len(teacher.order) * (len(tokens) if tokens.units is None else len(tokens.ids))
+    size = 4 * outputs + _state_bytes(kept, tokens, int(teacher.model.config.hidden_size))
 
     def build(folder: Path) -> None:
+        try:
+            reserve(cache, folder, size, total_bytes)
+        except NoRoomError:
+            if kept:  # logits alone are small, and nothing trains without them
+                raise
         compute_outputs(teacher, tokens, kept, folder, precision)
+        (folder / RESERVED).unlink(missing_ok=True)
 
-    folder = built_once(cache / "outputs" / key, build)
-    # Copy-on-write: torch wants writable memory, and nothing here writes.
-    by_token = tokens.units is not None
-    logits = torch.from_numpy(np.load(folder / "logits.npy", mmap_mode="c" if by_token else None))
-    hidden = {r: torch.from_numpy(np.load(folder / f"{r}.npy", mmap_mode="c")) for r in kept.representations}
-    return TeacherOutputs(kept, logits, hidden, tokens)
+    folder = cache / "outputs" / key
+    return folder, held_folder(folder, build)
 
 
 @torch.no_grad()
@@ -188,6 +239,8 @@ def _write_outputs(
         )
         for r in demand.representations
     }
+    for representation, array in arrays.items():
+        _allocate(folder / f"{representation}.npy", array.offset + array.nbytes)
     for rows in by_tokens(tokens.lengths, TOKENS_PER_BATCH):
         batch = tokens.padded(rows, teacher.tokenizer.pad_token_id)
         targets = live_targets(teacher, batch.to(device), demand, precision)
@@ -208,6 +261,21 @@ def _write_outputs(
     for array in arrays.values():
         array.flush()
     np.save(folder / "logits.npy", logits)
+
+
+def _allocate(path: Path, size: int) -> None:
+    """Blocks for all of a file; to meet a full disk while writing into mapped memory would end the process.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
 
 
 def _digest(tokens: Tokens) -> str:

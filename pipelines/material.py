@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from distiller.pipelines.augment.sources import Sources
-from distiller.pipelines.cache import GIB, TeacherOutputs, cached_outputs
+from distiller.pipelines.cache import TeacherOutputs, cached_outputs
 from distiller.pipelines.carrying import edited_texts
 from distiller.pipelines.cost import StudentCost
 from distiller.pipelines.data import Dataset, Split, load_dataset
@@ -29,6 +29,7 @@ from distiller.pipelines.origin import Origin
 from distiller.pipelines.places import node_folder
 from distiller.pipelines.pool import Pool, Texts, make_pool, row_labels, texts_of
 from distiller.pipelines.pretrained import load_origin
+from distiller.pipelines.room import GIB
 from distiller.pipelines.shelf import Shelf
 from distiller.pipelines.student import embedding_width, word_table
 from distiller.pipelines.teacher import Teacher, prepare_teacher
@@ -59,6 +60,7 @@ class Material:
         majority_scores: those of the predictor that ignores the text.
         sources: what the methods of augmentation draw on.
         overlap: tokens that two windows of a long context share.
+        limit_bytes, total_bytes: of hidden states on a view, and of the whole cache.
     """
 
     dataset: Dataset
@@ -74,6 +76,7 @@ class Material:
     held_out: Mapping[str, Tokens]
     sources: Sources
     overlap: int = 0
+    total_bytes: float = math.inf
     costs: dict[str, StudentCost] = field(default_factory=dict)
     _texts: dict[str, Texts] = field(default_factory=dict)
     _pools: dict[tuple[str, str, bool], Pool] = field(default_factory=dict)
@@ -180,6 +183,7 @@ class Material:
                     self.cache,
                     self.limit_bytes,
                     view.key,
+                    self.total_bytes,
                 )
                 for number, teacher in enumerate(self.teachers)
             ]
@@ -291,4 +295,5 @@ def prepare_material(
             device=device,
         ),
         overlap=overlap,
+        total_bytes=math.inf if cache_config.total_gb is None else cache_config.total_gb * GIB,
     )

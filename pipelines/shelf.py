@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -32,7 +32,12 @@ def folder_files(folder: Path) -> dict[str, str]:
 
 def folder_digest(folder: Path) -> str:
     """16 hexadecimal digits that change with the path or the bytes of any file in a folder."""
-    return hashlib.sha256(json.dumps(folder_files(folder)).encode()).hexdigest()[:16]
+    return digest_of(folder_files(folder))
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """`folder_digest` of a folder with these `folder_files`."""
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
 
 
 def built_for_all(cache: Path, key: str, build: Callable[[Path], None], shelf: Shelf | None) -> Path:

@@ -10,10 +10,13 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
+from distiller.results.early_end import EarlyEnd, recorded_end
 from distiller.results.entries import is_full
 from distiller.results.failures import Failure, failures
+from distiller.results.finalists import finalists_of
 from distiller.results.frozen import frozen_sweep, is_over
 from distiller.results.leaderboard import DatasetBoard, boards
 from distiller.results.store import Row, Store
@@ -94,6 +97,7 @@ class Standing:
         last_row: when something last started or ended; None before anything did.
         seconds_left: at the present pace; 0 once it is over, None where nobody can tell.
         left: by dataset; None where the results came without the sweep's file.
+        ended_early: by dataset, where its search did.
     """
 
     sweep: str
@@ -106,6 +110,7 @@ class Standing:
     running: tuple[Attempt, ...]
     failures: tuple[Failure, ...]
     boards: tuple[DatasetBoard, ...]
+    ended_early: Mapping[str, EarlyEnd]
 
     @property
     def alive(self) -> list[Attempt]:
@@ -137,8 +142,12 @@ class Standing:
             "running_or_lost": len(self.running),
             "attempts": [one.to_dict() for one in self.running],
             "failures": [one.to_dict() for one in self.failures],
-            "datasets": [board.to_dict() for board in self.boards],
+            "datasets": [board.to_dict() | {"ended_early": self._early(board)} for board in self.boards],
         }
+
+    def _early(self, board: DatasetBoard) -> dict[str, Any] | None:
+        end = self.ended_early.get(board.dataset)
+        return None if end is None else vars(end)
 
 
 def standing(store: Store, sweep: str) -> Standing:
@@ -146,8 +155,10 @@ def standing(store: Store, sweep: str) -> Standing:
     trials, attempts, datasets = (
         store.read(table, sweep).to_pylist() for table in ("trials", "attempts", "datasets")
     )
-    over = is_over(store, sweep, len(trials))
-    return standing_of(sweep, trials, attempts, datasets, frozen_sweep(store, sweep), over, datetime.now(UTC))
+    over, frozen = is_over(store, sweep, len(trials)), frozen_sweep(store, sweep)
+    names = dict.fromkeys([*(frozen.datasets if frozen else ()), *(row["dataset"] for row in trials)])
+    ends = {name: end for name in names if (end := recorded_end(store, sweep, name)) is not None}
+    return standing_of(sweep, trials, attempts, datasets, frozen, over, datetime.now(UTC), ends)
 
 
 def standing_of(
@@ -158,13 +169,16 @@ def standing_of(
     sweep: SweepConfig | None,
     over: bool,
     at: datetime,
+    ends: Mapping[str, EarlyEnd] = MappingProxyType({}),
 ) -> Standing:
-    """The same from rows of its tables."""
+    """The same from rows of its tables, and searches that ended early."""
     running = _running(trials, attempts, at)
     spans = [(row["started_at"], row["ended_at"]) for row in trials if row["started_at"] and row["ended_at"]]
     now_running = [(one.started_at, at) for one in running if not one.looks_dead]
     pace = pace_of(spans, now_running, at)
-    left = {d: _left(d, sweep, trials, attempts, datasets) for d in sweep.datasets} if sweep else None
+    left = None
+    if sweep:
+        left = {d: _left(d, sweep, trials, attempts, datasets, ends.get(d)) for d in sweep.datasets}
     moments = [row["started_at"] for row in attempts if row["started_at"]] + [end for _, end in spans]
     return Standing(
         sweep=name,
@@ -177,6 +191,7 @@ def standing_of(
         running=tuple(running),
         failures=tuple(failures(trials)),
         boards=tuple(boards(trials, datasets, sweep)),
+        ended_early=ends,
     )
 
 
@@ -237,7 +252,12 @@ def _running(trials: Sequence[Row], attempts: Sequence[Row], at: datetime) -> li
 
 
 def _left(
-    dataset: str, sweep: SweepConfig, trials: Sequence[Row], attempts: Sequence[Row], datasets: Sequence[Row]
+    dataset: str,
+    sweep: SweepConfig,
+    trials: Sequence[Row],
+    attempts: Sequence[Row],
+    datasets: Sequence[Row],
+    end: EarlyEnd | None,
 ) -> Left:
     """What a dataset has before it: references, the search, finalists, then baselines, one after another."""
     rows = [row for row in trials if row["dataset"] == dataset]
@@ -245,24 +265,26 @@ def _left(
     final = sweep.search.finalists
     winners = min(final.top, 1) * final.seeds
     tested = len(BASELINES) * winners + (winners if final.top > 1 else 0)
-    whole_search = {row["config_id"] for row in rows if row["role"] == "search" and is_full(row)}
+    asked = sweep.search.trials - (end.fewer if end else 0)
     after_search = any(
         row["role"] == "finalist" or (row["role"] == "baseline" and row["seed"] != sweep.search.seed)
         for row in begun
     )
     ended = {role: sum(row["role"] == role for row in rows) for role in ("search", "finalist")}
     again = sum(row["role"] == "baseline" and row["seed"] != sweep.search.seed for row in rows)
-    search = 0 if after_search else max(0, sweep.search.trials - ended["search"])
-    candidates = min(final.top, len(whole_search)) if search == 0 else final.top
+    search = 0 if after_search else max(0, asked - ended["search"])
+    candidates = final.top
+    if search == 0:
+        candidates = len(finalists_of([row for row in rows if row["role"] == "search"], sweep.search)[0])
     finalists = max(0, candidates * final.seeds - ended["finalist"])
     baselines = max(0, tested - again) if candidates else 0
     prepared = any(row["dataset"] == dataset for row in datasets)
     if not prepared:
         step = "its teachers and their outputs"
-    elif search == sweep.search.trials and not any(row["role"] == "search" for row in begun):
+    elif search == asked and not any(row["role"] == "search" for row in begun):
         step = "the students without a teacher, then the search"
     elif search:
-        step = f"the search, {search} of {sweep.search.trials} trials at most to end"
+        step = f"the search, {search} of {asked} trials at most to end"
     elif finalists:
         step = f"finalists, {finalists} of {candidates * final.seeds} runs to end"
     elif baselines:

@@ -15,8 +15,13 @@ MOST_FAILURES, MOST_ATTEMPTS = 5, 5
 
 
 def render(found: Standing) -> RenderableType:
-    """Leaderboard, failures by cause, attempts that look dead, pace, time left and what is waited for."""
+    """Leaderboard, searches that ended early, failures by cause, attempts that look dead, pace, time left and
+    what is waited for."""
     parts: list[RenderableType] = [render_boards(found.boards)]
+    parts += [
+        Text(f"{dataset}: the search ended {end.fewer} trials early: {end.why}")
+        for dataset, end in found.ended_early.items()
+    ]
     parts += _failures(found.failures)
     parts += _attempts(found)
     parts.append(Text(_pace(found.pace)))

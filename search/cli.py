@@ -176,7 +176,6 @@ def status(
     from distiller.results.standing import standing
     from distiller.results.standing_text import render
     from distiller.results.store import Store
-    from distiller.search.ended import recorded_end
 
     opened = Store.open(store)
     name = chosen_sweep(opened, sweep)
@@ -185,16 +184,9 @@ def status(
 
         watch_sweep(opened, name, console, as_json)
     elif as_json:
-        found = standing(opened, name).to_dict()
-        for board in found["datasets"]:
-            board["ended_early"] = recorded_end(opened, name, board["dataset"])
-        _print_json(found)
+        _print_json(standing(opened, name).to_dict())
     else:
-        look = standing(opened, name)
-        console.print(render(look), highlight=False)
-        for board in look.boards:
-            if (end := recorded_end(opened, name, board.dataset)) is not None:
-                console.print(f"{board.dataset}: the search ended {end['fewer']} trials early: {end['why']}")
+        console.print(render(standing(opened, name)), highlight=False)
 
 
 @app.command()

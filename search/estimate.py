@@ -13,14 +13,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from distiller.pipelines.cache import GIB
 from distiller.pipelines.cost import parameter_count, resident_bytes
 from distiller.pipelines.data import Dataset, load_dataset
 from distiller.pipelines.demand import TOKENWISE, Demand
 from distiller.pipelines.pretrained import own_config
 from distiller.pipelines.rehearsal import Rehearsal, Sizes, StudentPace, TeacherPace
+from distiller.pipelines.room import GIB
 from distiller.pipelines.student import layers_of, untrained
 from distiller.pipelines.views import passes_of, views_of
+from distiller.search.cache_plan import cache_notes
 from distiller.search.outline import met_space
 from distiller.search.plan import teachers_of
 from distiller.search.prepare import architectures, largest_batch
@@ -112,6 +113,7 @@ def estimate(
         say(f"rehearsing {name}" if timed else f"counting {name}")
         with tempfile.TemporaryDirectory(prefix="distiller-plan-") as folder:
             found.append(_dataset_cost(sweep, name, base, Path(folder), device, workers, timed))
+    notes += cache_notes(sweep.cache, base, sum(cost.cache_gib for cost in found))
     hours = None
     if timed:
         longest = max(cost.preparation_seconds or 0.0 for cost in found)

@@ -12,16 +12,16 @@ from typing import Any
 
 from rich.console import Console
 
+from distiller.results.early_end import EarlyEnd, record_end, recorded_end
 from distiller.results.entries import is_full
+from distiller.results.finalists import finalists_of
 from distiller.results.frozen import is_over
 from distiller.results.leaderboard import leaderboard
 from distiller.results.store import Store
-from distiller.search.agenda import Agenda, Proposals
+from distiller.search.agenda import Agenda, Fixed, Proposals
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
 from distiller.search.begun import begun_together
 from distiller.search.code_digest import code_change
-from distiller.search.ended import record_end, recorded_end
-from distiller.search.finalists import finalists_of
 from distiller.search.frozen import check_same, freeze, mark_over
 from distiller.search.gpu_memory import gpu_gib
 from distiller.search.gpu_share import needs_share, placed_on_nodes, with_gpu_share
@@ -196,7 +196,7 @@ def make_agenda(running: Running, prepared: Prepared, scheduler: RungScheduler, 
 
     def ended_early(fewer: int, why: str) -> None:
         progress.shorten(dataset, fewer, why)
-        record_end(store, sweep.name, dataset, fewer, why)
+        record_end(store, sweep.name, dataset, EarlyEnd(fewer, why))
 
     proposals = Proposals(
         sampler,
@@ -213,7 +213,20 @@ def make_agenda(running: Running, prepared: Prepared, scheduler: RungScheduler, 
         [tasks for tasks in begun if len(tasks) > 1],
         limits_of(running, dataset, earlier["search"]),
     )
-    progress.expect(dataset, trials.expected(), earlier)
+    finalists, baselines = trials.expected_after()
+    total = len(trials.references()) + sweep.search.trials + finalists + baselines
+    progress.expect(dataset, total, earlier)
+
+    def counted(step: Fixed, expected: int) -> Fixed:
+        """A step that tells the total how many trials it has, once that is known."""
+
+        def assignments() -> Sequence[Assignment]:
+            found = step()
+            progress.fewer(dataset, expected - len(found))
+            return found
+
+        return assignments
+
     done = {
         (key.config_id, key.seed, key.role) for key in store.finished(sweep.name) if key.dataset == dataset
     }
@@ -221,8 +234,8 @@ def make_agenda(running: Running, prepared: Prepared, scheduler: RungScheduler, 
         dataset,
         trials.references,
         proposals,
-        trials.finalists,
-        trials.baselines,
+        counted(trials.finalists, finalists),
+        counted(trials.baselines, baselines),
         lambda a: (a.tasks[0].config.config_id, a.seed, a.role) in done,
     )
 
@@ -232,7 +245,7 @@ def limits_of(running: Running, dataset: str, earlier: Sequence[Outcome]) -> Lim
     if running.sweep.search.stop == Stop():
         return NoLimits()
     before = recorded_end(running.store, running.sweep.name, dataset)
-    why = before["why"] if before else None
+    why = before.why if before else None
     return StopLimits(running.sweep.search, dataset, running.spending, earlier, why)
 
 
@@ -248,12 +261,11 @@ class Trials:
         """The dataset's name."""
         return self.prepared.dataset
 
-    def expected(self) -> int:
-        """How many trials all steps have, as far as that is known beforehand."""
-        search = self.running.sweep.search
-        winners = min(search.finalists.top, 1) * search.finalists.seeds
-        after = search.finalists.top * search.finalists.seeds + len(BASELINES) * winners
-        return len(self.references()) + search.trials + after + (winners if search.finalists.top > 1 else 0)
+    def expected_after(self) -> tuple[int, int]:
+        """At most how many finalists and baselines follow the search."""
+        final = self.running.sweep.search.finalists
+        winners = min(final.top, 1) * final.seeds
+        return final.top * final.seeds, (len(BASELINES) + (final.top > 1)) * winners
 
     def references(self) -> list[Assignment]:
         """Each architecture without a teacher, at the middle of the optimization's priors: what to beat."""

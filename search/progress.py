@@ -73,8 +73,12 @@ class Progress:
 
     def shorten(self, dataset: str, fewer: int, why: str) -> None:
         """There will be `fewer` trials than expected."""
-        self.datasets[dataset].total -= fewer
+        self.fewer(dataset, fewer)
         self.note(f"{dataset}: {fewer} trials fewer than asked: {why}")
+
+    def fewer(self, dataset: str, fewer: int) -> None:
+        """The same where nothing has to be said: a step has fewer trials than it may have."""
+        self.datasets[dataset].total -= fewer
 
     def started(self, assignment: Assignment) -> None:
         """A worker took an assignment."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distiller.pipelines.shelf import folder_digest, folder_files
+from distiller.pipelines.shelf import digest_of, folder_digest, folder_files
 from distiller.results.store import Store
 from distiller.spaces.errors import InputError
 
@@ -54,13 +54,16 @@ class TeacherShelf:
         """Copy the teacher of a key to this node.
 
         Raises:
-            InputError: a file of it is gone or damaged.
+            InputError: a file of it, or its record, is gone or damaged.
         """
         found = self._record(key)
-        for name, expected in ({} if found is None else found["files"]).items():
+        if found is None or found["digest"] != digest:
+            raise InputError(
+                f"{self.store.url}: {_record(key)} is gone or damaged; put it back, or give the sweep "
+                "another name"
+            )
+        for name, expected in found["files"].items():
             path = f"teachers/{key}/{digest}/{name}"
-            if not all(part.strip(".") for part in name.split("/")):
-                raise InputError(f"{self.store.url}: {_record(key)}: {name!r} is no file's name; remove it")
             data = self.store.files.read(path)
             if data is None or hashlib.sha256(data).hexdigest() != expected:
                 state = "gone" if data is None else "damaged"
@@ -85,8 +88,16 @@ def _record(key: str) -> str:
 
 
 def _is_record(data: bytes) -> bool:
+    """Whether these are a digest and files that go together; anything else is as good as torn."""
     try:
         found = json.loads(data)
     except ValueError:
         return False
-    return isinstance(found, dict) and {"digest", "files"} <= set(found)
+    if not isinstance(found, dict) or not isinstance(files := found.get("files"), dict) or not files:
+        return False
+    # The digest becomes a folder's name on every node: another one could lead anywhere.
+    return bool(found.get("digest") == digest_of(files)) and all(map(_is_inside, files))
+
+
+def _is_inside(name: str) -> bool:
+    return all(part.strip(".") and not {"\0", "\\"} & set(part) for part in name.split("/"))

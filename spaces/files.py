@@ -15,9 +15,20 @@ from distiller.spaces.narrowing import nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
+MOST_NODES = 100_000
+"""Of a document, each counted wherever it is referred to: a few lines of aliases can stand for billions."""
+
 
 class _StrictLoader(yaml.SafeLoader):
     """Safe YAML that refuses a key written twice and reads `1e-3` as the number that it is."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        """The document, its size checked as it is once all aliases are written out."""
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None and _size(node, {}) > MOST_NODES:
+            problem = f"its aliases stand for more than {MOST_NODES} values"
+            raise yaml.MarkedYAMLError(None, None, problem, node.start_mark)
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Checks keys here, as they are written: merges (`<<: *base`) may be overridden later."""
@@ -41,6 +52,19 @@ class _StrictLoader(yaml.SafeLoader):
             kind = node.tag.rpartition(":")[2]
             problem = f"{node.value!r} is no {kind}; quote it if it is text"
             raise yaml.MarkedYAMLError(None, None, problem, node.start_mark) from error
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many nodes there are in a node, itself among them, each alias written out."""
+    if id(node) not in known:
+        known[id(node)] = MOST_NODES + 1  # met again in itself, it has no end
+        inside: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            inside = node.value
+        elif isinstance(node, yaml.MappingNode):
+            inside = [side for pair in node.value for side in pair]
+        known[id(node)] = 1 + sum(_size(one, known) for one in inside)
+    return known[id(node)]
 
 
 class _PlainDumper(yaml.SafeDumper):

@@ -129,6 +129,9 @@ class CacheConfig(_Strict):
     max_gb: float = Field(default=8.0, gt=0)
     """Limit for the teacher outputs of one dataset and view; past it hidden states of tokens, then all
     hidden states, are computed live."""
+    total_gb: float | None = Field(default=None, gt=0)
+    """Limit for all that a node keeps there; past it, or where its disk gets full, teacher outputs that no
+    trial reads make way, the longest unused first. Where that is not enough, hidden states are live."""
 
 
 class SweepConfig(_Strict):

@@ -6,13 +6,15 @@ import json
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 
-from distiller.pipelines.cache import GIB
+from distiller.pipelines.room import GIB
 from distiller.search import materials
+from distiller.search.cache_plan import cache_notes
 from distiller.search.costs import costs_of
 from distiller.search.estimate import estimate, search_share
 from distiller.search.materials import material_for
@@ -60,6 +62,28 @@ def test_what_exceeds_the_cache_is_said(bench):
     cost = counted(bench, space=space, cache=small)["animals"]
     assert cost.notes == ("tokens exceed cache.max_gb and are computed live, which takes longer",)
     assert cost.cache_gib < counted(bench, space=space)["animals"].cache_gib
+
+
+def test_a_cache_that_does_not_fit_is_said(bench, monkeypatch):
+    folder, cache = bench.place.folder, bench.launch.sweep.cache
+
+    def notes(gib, **changes):
+        return cache_notes(cache.model_copy(update=changes), folder, gib)
+
+    assert notes(0.9) == notes(0.9, total_gb=1.0) == []
+    (said,) = notes(1.1, total_gb=1.0)
+    assert "come to 1.1 GiB, and cache.total_gb is 1; raise it, or outputs make way for others" in said
+    disk = SimpleNamespace(total=100 * GIB, free=5 * GIB)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: disk)
+    (said,) = notes(3.5, total_gb=4.0)
+    assert f"the disk of {cache.path} has 3.0 GiB to spare; name a larger one's folder in cache.path" in said
+    monkeypatch.delenv("SCRATCH", raising=False)
+    assert notes(3.5, path="$SCRATCH/x") == []
+    assert notes(3.5, path="$SCRATCH/x", total_gb=3.0) != []
+    small = cache.model_copy(update={"total_gb": 1e-9})
+    changed = bench.launch.sweep.model_copy(update={"cache": small})
+    (said,) = estimate(changed, folder, 2, timed=False).notes
+    assert "cache.total_gb" in said
 
 
 def test_active_parameters_are_those_that_a_config_has(bench):

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distiller.results.early_end import EarlyEnd, record_end, recorded_end
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Task
-from distiller.search.ended import record_end, recorded_end
 from distiller.search.limits import Spending, StopLimits, covered, worked
 from distiller.spaces.search import Search, Stop
 from distiller.spaces.sweep import Resources
@@ -174,8 +174,9 @@ def test_why_it_ended_is_kept(tmp_path):
     store = Store.create(str(tmp_path / "it's a store"))
     store.write_text("s", "sweep.yaml", "")
     assert recorded_end(store, "s", "animals") is None
-    record_end(store, "s", "animals", 14, "0.1 hours have passed")
-    assert recorded_end(store, "s", "animals") == {"fewer": 14, "why": "0.1 hours have passed"}
+    end = EarlyEnd(14, "0.1 hours have passed")
+    record_end(store, "s", "animals", end)
+    assert recorded_end(store, "s", "animals") == end
 
 
 @settings(derandomize=True)
@@ -192,7 +193,7 @@ def test_nothing_is_limited_by_default():
 
 
 def test_status_says_why_a_search_ended(bench, command):
-    record_end(bench.store, "tiny", "animals", 4, "3 trials in a row without a better one")
+    record_end(bench.store, "tiny", "animals", EarlyEnd(4, "3 trials in a row without a better one"))
     said = command(bench.place.folder, "status", "--store", bench.store.url)
     assert "animals: the search ended 4 trials early: 3 trials in a row without a better one" in said.stdout
     boards = json.loads(command(bench.place.folder, "status", "--store", bench.store.url, "--json").stdout)

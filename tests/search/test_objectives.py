@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from optuna.trial import TrialState
 
+from distiller.results.finalists import finalists_of
 from distiller.results.pareto import pareto
 from distiller.search.assignment import Outcome, outcomes_from_json, outcomes_to_json
-from distiller.search.finalists import finalists_of
 from distiller.search.past import costs_of
 from distiller.spaces.search import Finalists, Pasha, Search
 from tests.search.trials import BUDGET, SMALL, WIDE, make, played, rate

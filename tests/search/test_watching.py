@@ -6,6 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
+from distiller.results.early_end import EarlyEnd, record_end
 from distiller.results.frozen import OVER
 from distiller.search.watching import LEAST_SECONDS, watch
 from tests.results.conftest import demo  # noqa: F401
@@ -50,3 +51,16 @@ def test_programs_read_a_line_a_look(made, capsys):
     looks = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [look["over"] for look in looks] == [False, True]
     assert looks[0]["datasets"][0]["trials"]["completed"] == 1
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_search_that_ended_early_is_said_in_every_look(made, terminal, capsys):
+    line = "trec: the search ended 9 trials early: 0.1 hours have passed"
+    record_end(made.store, "demo", "trec", EarlyEnd(9, "0.1 hours have passed"))
+    _, sleep = ending(made, 1)
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    watch(made.store, "demo", console, sleep=sleep)
+    assert console.file.getvalue().count(line) >= 2
+    watch(made.store, "demo", console, as_json=True, sleep=sleep)
+    (look,) = capsys.readouterr().out.splitlines()
+    assert json.loads(look)["datasets"][0]["ended_early"] == {"fewer": 9, "why": "0.1 hours have passed"}

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distiller.pipelines.shelf import built_for_all, folder_digest
 from distiller.results.failures import failures
 from distiller.results.files import LocalFiles
 from distiller.results.fragments import encode, fragment_path
 from distiller.results.schema import check_name, trial_id
 from distiller.results.store import Store
+from distiller.search.teacher_shelf import TeacherShelf
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import read_sweep
 from tests.results.test_fragments import row, trial
@@ -223,6 +227,30 @@ def test_a_store_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
     store = Store.create(str(tmp_path / "store"))
     assert store.write_trial(trial())
     assert store.read("trials").num_rows == 1
+
+
+@pytest.mark.parametrize(
+    "digest", ["/../../../../mine", "../../../mine", "x/../../../../mine", "0" * 16, "", None, 7]
+)
+@pytest.mark.parametrize("files", [{}, {"model.safetensors": "0" * 64}])
+def test_a_record_of_a_teacher_that_leads_out_of_the_cache(
+    store: Store, tmp_path: Path, digest: Any, files: dict[str, str]
+) -> None:
+    """The digest is part of a folder's name on each node, where an unfinished folder is built anew."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    store.files.put("teachers/key/first.json", json.dumps({"digest": digest, "files": files}).encode())
+
+    def build(folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(b"weights")
+
+    shelf = TeacherShelf(store, keeps=True)
+    folder = built_for_all(tmp_path / "node" / "cache" / "teachers", "key", build, shelf)
+    assert folder == tmp_path / "node" / "cache" / "teachers" / "key"
+    assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "node", "outer"}
+    assert shelf.first("key") == folder_digest(folder)  # as any torn record, it is replaced
 
 
 def test_the_command_that_is_shown_for_a_failure_runs_nothing_else() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from distiller.pipelines.builtin import read_columns
 from distiller.pipelines.data import load_dataset
+from distiller.pipelines.room import Reader
 from distiller.results import load
 from distiller.results.fragments import encode
 from distiller.results.sql import query
@@ -106,10 +107,8 @@ def test_arrays_in_the_cache(bomb: object, mark: Path, tmp_path: Path) -> None:
     size = (tmp_path / "logits.npy").stat().st_size
     (tmp_path / DONE).write_text(json.dumps({"logits.npy": size}))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cache, "built_once", lambda folder, build: tmp_path)
+        patch.setattr(cache, "_held", lambda *given: (tmp_path, Reader.of(tmp_path)))
         patch.setattr(cache, "fitting", lambda demand, *rest: demand)
-        patch.setattr(cache, "_digest", lambda tokens: "x")
-        patch.setattr(cache, "inference_dtype", lambda device: None)
         with pytest.raises(ValueError, match="allow_pickle"):
             cache.cached_outputs(_Teacher(), _Tokens(), cache.Demand(), tmp_path, 1e9, "view")
 

@@ -52,6 +52,22 @@ def test_yaml_reads_as_people_mean_it(text, data):
     assert parse_yaml(text, "f.yaml") == data
 
 
+def laughs(depth):
+    """Lists of nine aliases of the list before: 9 ** (depth + 1) values in a line for each level."""
+    text = "&a0 [1, 2, 3, 4, 5, 6, 7, 8, 9]"
+    for level in range(1, depth + 1):
+        text = f"&a{level} [{text}{f', *a{level - 1}' * 8}]"
+    return text
+
+
+def test_aliases_that_stand_for_too_much_are_refused_at_once():
+    assert len(parse_yaml(f"space: {laughs(3)}", "f.yaml")["space"]) == 9
+    for text in (f"space: {laughs(40)}", "space: &a [*a]", "space: &a {x: {y: *a}}"):
+        with pytest.raises(InputError, match=r"^f\.yaml: line 1, column 1: its aliases stand for more than"):
+            parse_yaml(text, "f.yaml")
+    assert parse_yaml("a: &a {x: 1}\nb: {<<: *a}\nc: *a", "f.yaml")["b"] == {"x": 1}
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

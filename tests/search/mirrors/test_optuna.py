@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+from urllib.parse import urlencode
+from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
@@ -133,3 +136,25 @@ def test_a_database_takes_them_too(demo, tmp_path):
     assert (mirrored(made, place), mirrored(made, place)) == (3, 0)
     states = [trial.state for trial in studies(place)["demo/trec/search"].trials]
     assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]
+
+
+@pytest.mark.filterwarnings("ignore")  # its own, of packages that it draws in
+def test_optuna_dashboard_opens_it(made, tmp_path):
+    dashboard = pytest.importorskip("optuna_dashboard", reason="pip install optuna-dashboard")
+    mirrored(made, str(tmp_path / "journal"))
+    app = dashboard.wsgi(storage_at(str(tmp_path / "journal")))
+
+    def get(path, **query):
+        environ, answered = {"PATH_INFO": path, "QUERY_STRING": urlencode(query)}, []
+        setup_testing_defaults(environ)
+        body = b"".join(app(environ, lambda status, headers, error=None: answered.append(status)))
+        assert answered == ["200 OK"], body
+        return json.loads(body)
+
+    listed = {one["study_name"]: one["study_id"] for one in get("/api/studies")["study_summaries"]}
+    assert set(listed) == set(studies(str(tmp_path / "journal")))
+    detail = get(f"/api/studies/{listed['demo/trec/search']}", after=0)
+    expected = [r for r in made.rows if (r["dataset"], r["role"]) == ("trec", "search")]
+    assert [trial["state"] for trial in detail["trials"]] == ["Complete", "Pruned", "Complete", "Fail"]
+    scores = [trial["values"][0] for trial in detail["trials"] if trial["state"] == "Complete"]
+    assert scores == [row["score"] for row in expected if row["status"] == "completed"]

@@ -140,7 +140,8 @@ def launch_sweep(
             with running.phase("check the nodes"):
                 running.launch = placed_on_nodes(running.launch, nodes, console)
         train(running)
-    mark_over(store, sweep.name)
+    if lost := mark_over(store, sweep.name):
+        console.print(lost, style="yellow", soft_wrap=True)
     store.remove_checkpoints(sweep.name)  # killed drivers and workers leave some
     return running
 

@@ -59,7 +59,7 @@ def ray_session(address: str | None) -> Iterator[None]:
         if address is None:
             raise
         first = str(error).strip().splitlines()[0]
-        raise _no_cluster(address, first) from None
+        raise _no_cluster(address, first, ", or set RAY_AUTH_MODE=token if it asks for one") from None
     try:
         yield
     finally:
@@ -77,9 +77,9 @@ def _check_answers(address: str) -> None:
         raise _no_cluster(address, str(error)) from None
 
 
-def _no_cluster(address: str, reason: str) -> InputError:
+def _no_cluster(address: str, reason: str, more: str = "") -> InputError:
     return InputError(
-        f"--address {address}: no Ray cluster answers ({reason}); start one with `ray start --head`"
+        f"--address {address}: no Ray cluster answers ({reason}); start one with `ray start --head`{more}"
     )
 
 

@@ -63,7 +63,7 @@ def ray_cluster(nodes: int, head_cpus: int = 0, settings: Mapping[str, str] | No
         "--no-monitor",
     ]
     commands = [
-        [*head, f"--temp-dir={scratch}", *common],
+        [*head, *lean, *common],
         *([f"--address={address}", "--num-cpus=1", *common] for _ in range(nodes - 1)),
     ]
     processes: list[subprocess.Popen[bytes]] = []

@@ -55,13 +55,8 @@ def ray_cluster(nodes: int, head_cpus: int = 0, settings: Mapping[str, str] | No
     port = _free_port()
     address, scratch = f"127.0.0.1:{port}", Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     common = ["--block", "--disable-usage-stats"]
-    head = [
-        "--head",
-        f"--port={port}",
-        f"--num-cpus={head_cpus}",
-        "--include-dashboard=false",
-        "--no-monitor",
-    ]
+    head = ["--head", f"--port={port}", f"--num-cpus={head_cpus}"]
+    lean = ["--include-dashboard=false", "--no-monitor", f"--temp-dir={scratch}"]
     commands = [
         [*head, *lean, *common],
         *([f"--address={address}", "--num-cpus=1", *common] for _ in range(nodes - 1)),

@@ -19,6 +19,7 @@ from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
 from distiller.search.begun import begun_together
+from distiller.search.capacity import check_fits, concurrency
 from distiller.search.code_digest import code_change
 from distiller.search.ended import record_end, recorded_end
 from distiller.search.finalists import finalists_of
@@ -42,7 +43,7 @@ from distiller.search.progress import Progress
 from distiller.search.samplers import make_sampler
 from distiller.search.schedulers import RungScheduler
 from distiller.search.searcher import AssignmentSearcher
-from distiller.search.session import check_fits, concurrency, provenance, ray_session, run_trials
+from distiller.search.session import provenance, ray_session, run_trials
 from distiller.search.warm import Warm, check_warm, warm_file, warm_start
 from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.files import write_yaml

@@ -102,7 +102,7 @@ def torn_files(folder: Path, times: int) -> Done:
     return done
 
 
-def failing_storage(fails: Callable[[Path, float], None]) -> Callable[[Path, int], Done]:
+def failing_storage(fails: faults.Fails) -> Callable[[Path, int], Done]:
     """Storage that fails in this way while rows are written."""
 
     def fault(folder: Path, times: int) -> Done:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 
 
 @dataclass
@@ -74,8 +74,8 @@ def ray_cluster(nodes: int, head_cpus: int = 0, settings: Mapping[str, str] | No
                         start_new_session=True,
                     )
                 )
-            if len(processes) == 1:
-                _wait_for(port, processes[0], scratch / "node-0.log")
+            # One after another: nodes of one machine choose their ports by what is free.
+            _wait_for(port, processes[-1], Path(log.name))
         yield Nodes(address, processes, nodes - (head_cpus == 0))
     finally:
         for process in processes:
@@ -95,6 +95,7 @@ def _free_port() -> int:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the head answers and the node has its raylet and said that it runs."""
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         assert process.poll() is None, log.read_text()
@@ -102,8 +103,10 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             time.sleep(0.1)
-        else:
+            continue
+        if "Ray runtime started" in log.read_text():
             return
+        time.sleep(0.1)
     raise AssertionError(log.read_text())
 
 

@@ -234,7 +234,7 @@ def tiny_disk(place: Path, kib: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def fill_disk(disk: Path, seconds: float) -> None:
+def fill_disk(disk: Path, meanwhile: Callable[[], None]) -> None:
     """Leave not a byte for a while."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
@@ -244,11 +244,11 @@ def fill_disk(disk: Path, seconds: float) -> None:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-    time.sleep(seconds)
+    meanwhile()
     ballast.unlink()
 
 
-def forbid_writes(disk: Path, seconds: float) -> None:
+def forbid_writes(disk: Path, meanwhile: Callable[[], None]) -> None:
     """Make a filesystem read-only for a while; the kernel refuses as long as a file is open for writing."""
 
     def remount(how: str) -> bool:
@@ -258,17 +258,28 @@ def forbid_writes(disk: Path, seconds: float) -> None:
     until = time.monotonic() + 60
     while not remount("ro"):
         assert time.monotonic() < until, "a file was open for writing all the time"
-    time.sleep(seconds)
+    meanwhile()
     assert remount("rw")
 
 
-def storage_fails(sweep: Sweep, fails: Callable[[Path, float], None], disk: Path, times: int) -> None:
+Fails = Callable[[Path, Callable[[], None]], None]
+
+
+def storage_fails(sweep: Sweep, fails: Fails, disk: Path, times: int) -> None:
     """The storage of a sweep fails for some seconds, while trials write their rows; the launch goes on."""
     driver = sweep.start()
+
+    def meanwhile() -> None:
+        time.sleep(0.5)  # a removed checkpoint may have left room for a row
+        rows = sweep.fragments()
+        time.sleep(2.5)
+        assert sweep.fragments() == rows, "rows were written to storage that fails"
+        assert driver.returncode is None, driver.said
+
     for _ in range(times):
         known = len(sweep.fragments())
         driver.wait_until(lambda known=known: len(sweep.fragments()) >= known + 3)
-        fails(disk, 3.0)
+        fails(disk, meanwhile)
         sweep.look()
     sweep.end(driver)
 

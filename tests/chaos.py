@@ -6,6 +6,7 @@ import argparse
 import shutil
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -141,7 +142,13 @@ def main() -> None:
         times = options.times or often
         with tempfile.TemporaryDirectory(prefix="chaos ") as scratch:
             began = time.monotonic()
-            sweep, trials = fault(Path(scratch) / "it's a sweep", times)
+            try:
+                sweep, trials = fault(Path(scratch) / "it's a sweep", times)
+            except Exception:  # the others are still worth their minutes
+                traceback.print_exc()
+                wrong = True
+                table.add_row(name, str(times), "did not end as it should")
+                continue
             minutes = (time.monotonic() - began) / 60
             counts, repeated = sweep.faultless(trials), sweep.repeated()
         wrong = wrong or any(counts.values())
@@ -151,7 +158,7 @@ def main() -> None:
         print(f"{name}, {times} times, {minutes:.1f} minutes: {counts}", flush=True)
     Console(width=160).print(table)
     if wrong:
-        raise SystemExit("rows were lost, changed, doubled or never came, or work was repeated")
+        raise SystemExit("rows were lost, changed, doubled or never came, or too much work was repeated")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,13 @@ from tests.search.clusters import Nodes, ray_cluster
 from tests.search.faults import EPOCH, Sweep, kill_drivers, kill_workers, tear
 from tests.search.lone_worker import LoneWorker
 from tests.search.quick import HANGS, KILLED, NAN, RAISES, TOO_BIG, WELL, write_quick
+from tests.search.quick_steps import repeated_steps
+
+
+def test_steps_that_were_trained_before_are_counted():
+    """One trial of three attempts, of which the first is a zombie that goes on; and one that was whole."""
+    log = "a 1 x 7\na 2 x 7\na 3 x 7\nb 1 z 7\na 2 y 8\na 4 x 7\na 3 y 8\na 5 w 9\n"
+    assert repeated_steps(log) == {"a": [2, 0]}
 
 
 @pytest.fixture(scope="module")

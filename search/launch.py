@@ -169,7 +169,7 @@ def train(running: Running) -> None:
     targets = targets_of(sweep.mirrors, Path(running.launch.base))
     started = time.perf_counter()
     searcher = AssignmentSearcher(running.launch, store, progress, preparations, agenda_of, scheduler.errors)
-    scheduler.release = searcher.release
+    scheduler.release, searcher.orphaned = searcher.release, scheduler.orphaned
     with fed(store, sweep.name, targets, progress.note):
         run_trials(running.launch, searcher, scheduler)
     assert searcher.prepared_at is not None

@@ -69,6 +69,7 @@ class AssignmentSearcher(Searcher):
         self.running: dict[str, Assignment] = {}
         self.next: Assignment | None = None
         self.standing: set[str] = set()
+        self.orphaned: Callable[[], bool] = lambda: False
         self.workers = 0
 
     @property
@@ -97,7 +98,7 @@ class AssignmentSearcher(Searcher):
         if self.finished:
             return finished
         # Those stand by who have worked before; no process is started for that.
-        if self._more_may_come() and self._busy() < self.workers:
+        if self._more_may_come() and self._busy() < self.workers and not self.orphaned():
             self.standing.add(trial_id)
             return STANDBY
         return None

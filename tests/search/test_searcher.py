@@ -129,6 +129,9 @@ def test_a_worker_that_stands_by_is_released_for_work_and_at_the_end(bench):
         searcher.on_trial_complete(name, {"outcomes": outcomes_to_json([outcome]), "done": True})
 
     ends("1", first)
+    searcher.orphaned = lambda: True
+    assert searcher.suggest("5") is None  # it would take the place of a trial whose worker died
+    searcher.orphaned = lambda: False
     assert searcher.suggest("5") == STANDBY
     assert not searcher.release()
     ends("2", second)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -44,10 +46,10 @@ def killed_drivers(folder: Path, times: int) -> Done:
 
 
 def killed_workers(folder: Path, times: int) -> Done:
-    """SIGKILL of workers in mid-trial."""
-    done = Done(sweep_of(folder, 15 * times, 0.5), 15 * times)
+    """SIGKILL of workers at random moments."""
+    done = Done(sweep_of(folder, 10 * times, 1.0), 10 * times)
     driver = done.sweep.start()
-    faults.kill_workers(done.sweep, driver, times)
+    faults.kill_workers(done.sweep, driver, times, SEED)
     done.sweep.end(driver)
     return done
 
@@ -118,7 +120,7 @@ def failing_storage(fails: faults.Fails) -> Callable[[Path, int], Done]:
 
 FAULTS: dict[str, tuple[Callable[[Path, int], Done], int]] = {
     "driver killed": (killed_drivers, 20),
-    "worker killed": (killed_workers, 5),
+    "worker killed": (killed_workers, 10),
     "raylet killed": (killed_raylet, 2),
     "node killed": (killed_node, 1),
     "zombie worker": (zombies, 1),
@@ -134,6 +136,7 @@ def main() -> None:
     parser.add_argument("--only", choices=FAULTS, action="append")
     parser.add_argument("--times", type=int)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clusters and disks are taken down too
     table = Table("fault", "times", *COUNTS, "epochs repeated", "at most", "minutes")
     wrong = False
     for name, (fault, often) in FAULTS.items():

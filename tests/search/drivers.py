@@ -30,7 +30,7 @@ class Driver:
         self.out = sweep.with_name(f"launch-{time.monotonic_ns()}.log")
         arguments, self.started_at = (str(sweep), store, address, nodes), datetime.now(UTC)
         told = (arguments, str(self.out), dict(environment or {}))
-        self.process = FORKS.Process(target=_launched, args=told)
+        self.process = FORKS.Process(target=_launched, args=told, daemon=True)
         self.process.start()
         assert self.process.pid is not None
         self.pid = self.process.pid

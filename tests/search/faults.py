@@ -172,15 +172,23 @@ def kill_drivers(sweep: Sweep, times: int, seed: int, most: int = 10) -> None:
         sweep.look()
 
 
-def kill_workers(sweep: Sweep, driver: Driver, times: int) -> list[dict[str, Any]]:
-    """SIGKILL workers in the middle of trials that left a checkpoint; the attempts that this ended."""
-    lost = []
+def kill_worker(sweep: Sweep, driver: Driver) -> dict[str, Any]:
+    """SIGKILL a worker in the middle of a trial that left a checkpoint; the attempt that this ended."""
+    row: dict[str, Any] = driver.wait_until(lambda: sweep.running(driver, resumable=True))
+    os.kill(row["pid"], signal.SIGKILL)
+    sweep.look()
+    return row
+
+
+def kill_workers(sweep: Sweep, driver: Driver, times: int, seed: int) -> None:
+    """SIGKILL workers at random moments within the length of a trial, which may be between two."""
+    rng = np.random.default_rng(seed)
     for _ in range(times):
-        row = driver.wait_until(lambda: sweep.running(driver, resumable=True))
+        row = driver.wait_until(lambda: sweep.running(driver))
+        os.kill(row["pid"], signal.SIGCONT)
+        time.sleep(float(rng.uniform(0, sweep.seconds)))
         os.kill(row["pid"], signal.SIGKILL)
-        lost.append(row)
         sweep.look()
-    return lost
 
 
 def kill_raylet(sweep: Sweep) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from distiller.results.store import Store
 from tests.search.clusters import Nodes, ray_cluster
-from tests.search.faults import EPOCH, Sweep, kill_drivers, kill_workers, tear
+from tests.search.faults import EPOCH, Sweep, kill_drivers, kill_worker, tear
 from tests.search.lone_worker import LoneWorker
 from tests.search.quick import HANGS, KILLED, NAN, RAISES, TOO_BIG, WELL, write_quick
 from tests.search.quick_steps import repeated_steps
@@ -38,7 +38,7 @@ def test_drivers_and_a_worker_are_killed_and_a_file_is_torn(tmp_path, cluster):
     sweep.resources(max_concurrent=2)
     torn = tear(sweep, np.random.default_rng(6))
     driver = sweep.start()
-    (lost,) = kill_workers(sweep, driver, 1)
+    lost = kill_worker(sweep, driver)
     sweep.end(driver)
     assert not any(sweep.faultless(24).values()), sweep.faultless(24)
     rows, attempts = {row["trial_id"]: row for row in sweep.trials}, sweep.read("attempts")

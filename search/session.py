@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -27,6 +28,8 @@ from distiller.spaces.sweep import SweepConfig
 
 WORKER_DEATHS = 2
 """How often an assignment whose worker died is tried again."""
+LOOK_SECONDS = 10.0
+"""Between two looks whether the node is still there."""
 
 
 @contextmanager
@@ -110,16 +113,28 @@ def git_commit() -> str | None:
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
 
 
-class _AtAProblem(tune.Stopper):
-    """Stops everything once the searcher has met a problem."""
+class AtAProblem(tune.Stopper):
+    """Stops everything once the searcher has met a problem, or the only node there can be has died.
 
-    def __init__(self, searcher: AssignmentSearcher):
-        self.searcher = searcher
+    Tune would wait for another node, which may join a cluster, but not the Ray that a launch started.
+    """
+
+    def __init__(self, searcher: AssignmentSearcher, cluster: bool):
+        self.searcher, self.cluster = searcher, cluster
+        self.looked_at = time.monotonic()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
+        now = time.monotonic()
+        if self.searcher.problem is None and not self.cluster and now - self.looked_at > LOOK_SECONDS:
+            self.looked_at = now
+            if not any(node["Alive"] for node in ray.nodes()):  # type: ignore[no-untyped-call]
+                self.searcher.problem = InputError(
+                    "the Ray of this launch has died (its raylet was killed, or ran out of memory); "
+                    "launch again: nothing finished is lost"
+                )
         return self.searcher.problem is not None
 
 
@@ -148,7 +163,7 @@ def run_trials(launch: Launch, searcher: AssignmentSearcher, scheduler: RungSche
                 ),
                 run_config=tune.RunConfig(
                     name="sweep",
-                    stop=_AtAProblem(searcher),
+                    stop=AtAProblem(searcher, launch.cluster),
                     storage_path=scratch,
                     failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

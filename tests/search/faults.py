@@ -197,6 +197,7 @@ def kill_raylet(sweep: Sweep) -> None:
     driver.wait_until(lambda: len(sweep.fragments()) >= known + 3)
     os.kill(named(driver.pid, "raylet"), signal.SIGKILL)
     assert driver.wait() != 0
+    assert "the Ray of this launch has died" in driver.said, driver.said
     sweep.look()
 
 

@@ -11,6 +11,7 @@ from ray.exceptions import RayTaskError
 from ray.tune.search import Searcher
 from rich.console import Console
 
+from distiller.search import session
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Outcome, Preparation, Task, outcomes_to_json
 from distiller.search.prepared import Prepared
@@ -238,3 +239,17 @@ def test_a_live_table_is_shown_on_a_terminal():
         progress.started(assignment)
         progress.ended(assignment, Outcome(assignment.tasks[0].config, "prior", "completed", ((1, 0.5),), 1))
     assert "1/1" in file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "alive", "stops"), [(False, False, True), (False, True, False), (True, False, False)]
+)
+def test_a_ray_that_has_died_ends_its_launch(bench, monkeypatch, cluster, alive, stops):
+    """A cluster may get other nodes."""
+    monkeypatch.setattr(session, "LOOK_SECONDS", -1.0)
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": False}, {"Alive": alive}])
+    searcher = searcher_of(bench)
+    stopper = session.AtAProblem(searcher, cluster)
+    assert stopper.stop_all() is stops
+    assert stopper.stop_all() is stops
+    assert stops == ("the Ray of this launch has died" in str(searcher.problem))

@@ -21,7 +21,7 @@ from tests.search import faults
 from tests.search.faults import EPOCH, Sweep
 from tests.search.quick import HANGS, KILLED, NAN, RAISES, TOO_BIG, WELL
 
-COUNTS = ("lost", "changed", "doubled", "missing", "unfinished", "begun again", "checkpoints left")
+COUNTS = ("lost", "changed", "doubled", "missing", "unfinished", "begun again", "blamed", "checkpoints left")
 SEED = 20
 
 

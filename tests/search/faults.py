@@ -136,6 +136,9 @@ class Sweep:
             "missing": trials - sum(row["role"] == "search" for row in rows),
             "unfinished": sum(a["trial_id"] not in ended for a in attempts),
             "begun again": begun_again,
+            "blamed": sum(
+                r["status"] == "failed" and r["optimization_label_smoothing"] == WELL for r in rows
+            ),
             "checkpoints left": sum(path.is_file() for path in (self.root / "checkpoints").rglob("*")),
             "over an epoch": sum(steps > EPOCH for steps in self.repeated(torn=False)),
         }

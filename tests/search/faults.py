@@ -26,6 +26,8 @@ from tests.search.quick_steps import LOG, repeated_steps
 
 EPOCH, BUDGET = 5, {"steps": 20, "evaluations": 4}
 """40 rows in batches of 8; a checkpoint may follow every epoch."""
+WHAT = "optimization_label_smoothing"
+"""The column that says what a trial is to do."""
 
 
 @dataclass
@@ -136,9 +138,7 @@ class Sweep:
             "missing": trials - sum(row["role"] == "search" for row in rows),
             "unfinished": sum(a["trial_id"] not in ended for a in attempts),
             "begun again": begun_again,
-            "blamed": sum(
-                r["status"] == "failed" and r["optimization_label_smoothing"] == WELL for r in rows
-            ),
+            "blamed": sum(row["status"] == "failed" for row in rows if row[WHAT] == WELL),
             "checkpoints left": sum(path.is_file() for path in (self.root / "checkpoints").rglob("*")),
             "over an epoch": sum(steps > EPOCH for steps in self.repeated(torn=False)),
         }

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -113,14 +114,24 @@ def git_commit() -> str | None:
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
 
 
+def ray_died(launch: Launch) -> InputError | None:
+    """What to say once the only node there can be has died; None while it lives, and on a cluster."""
+    if launch.cluster or any(node["Alive"] for node in ray.nodes()):  # type: ignore[no-untyped-call]
+        return None
+    return InputError(
+        "the Ray of this launch has died (its raylet was killed, or ran out of memory); "
+        "launch again: nothing finished is lost"
+    )
+
+
 class AtAProblem(tune.Stopper):
     """Stops everything once the searcher has met a problem, or the only node there can be has died.
 
     Tune would wait for another node, which may join a cluster, but not the Ray that a launch started.
     """
 
-    def __init__(self, searcher: AssignmentSearcher, cluster: bool):
-        self.searcher, self.cluster = searcher, cluster
+    def __init__(self, searcher: AssignmentSearcher):
+        self.searcher = searcher
         self.looked_at = time.monotonic()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -128,13 +139,9 @@ class AtAProblem(tune.Stopper):
 
     def stop_all(self) -> bool:
         now = time.monotonic()
-        if self.searcher.problem is None and not self.cluster and now - self.looked_at > LOOK_SECONDS:
+        if self.searcher.problem is None and now - self.looked_at > LOOK_SECONDS:
             self.looked_at = now
-            if not any(node["Alive"] for node in ray.nodes()):  # type: ignore[no-untyped-call]
-                self.searcher.problem = InputError(
-                    "the Ray of this launch has died (its raylet was killed, or ran out of memory); "
-                    "launch again: nothing finished is lost"
-                )
+            self.searcher.problem = ray_died(self.searcher.launch)
         return self.searcher.problem is not None
 
 
@@ -149,6 +156,7 @@ def run_trials(launch: Launch, searcher: AssignmentSearcher, scheduler: RungSche
     resources = launch.sweep.resources
     asked = {"CPU": resources.cpus} | ({"GPU": resources.least_gpus} if resources.gpus else {})
     scratch = tempfile.mkdtemp(prefix="distiller-ray-")
+    searcher.ray_died = partial(ray_died, launch)
     try:
         with searcher.progress.shown():
             tune.Tuner(
@@ -163,7 +171,7 @@ def run_trials(launch: Launch, searcher: AssignmentSearcher, scheduler: RungSche
                 ),
                 run_config=tune.RunConfig(
                     name="sweep",
-                    stop=AtAProblem(searcher, launch.cluster),
+                    stop=AtAProblem(searcher),
                     storage_path=scratch,
                     failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

@@ -155,10 +155,11 @@ class Sweep:
 def stopped(pid: int, sessions: set[int]) -> bool:
     """Stop a process of these sessions; False where there is none of this number by now."""
     try:
-        if os.getsid(pid) not in sessions:
+        defunct = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        if defunct or os.getsid(pid) not in sessions:
             return False
         os.kill(pid, signal.SIGSTOP)
-    except ProcessLookupError:
+    except (ProcessLookupError, FileNotFoundError):
         return False
     return True
 

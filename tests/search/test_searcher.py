@@ -241,15 +241,20 @@ def test_a_live_table_is_shown_on_a_terminal():
     assert "1/1" in file.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("cluster", "alive", "stops"), [(False, False, True), (False, True, False), (True, False, False)]
-)
-def test_a_ray_that_has_died_ends_its_launch(bench, monkeypatch, cluster, alive, stops):
+@pytest.mark.parametrize(("cluster", "alive"), [(False, False), (False, True), (True, False)])
+def test_a_ray_that_has_died_ends_its_launch_and_no_trial(bench, monkeypatch, cluster, alive):
     """A cluster may get other nodes."""
     monkeypatch.setattr(session, "LOOK_SECONDS", -1.0)
     monkeypatch.setattr("ray.nodes", lambda: [{"Alive": False}, {"Alive": alive}])
+    dies = not cluster and not alive
     searcher = searcher_of(bench)
-    stopper = session.AtAProblem(searcher, cluster)
-    assert stopper.stop_all() is stops
-    assert stopper.stop_all() is stops
-    assert stops == ("the Ray of this launch has died" in str(searcher.problem))
+    searcher.launch = replace(searcher.launch, cluster=cluster)
+    stopper = session.AtAProblem(searcher)
+    assert [stopper.stop_all(), stopper.stop_all()] == [dies, dies]
+    assert dies == ("the Ray of this launch has died" in str(searcher.problem))
+    searcher.problem = None
+    searcher.ray_died = lambda: session.ray_died(searcher.launch)
+    searcher.suggest("1")
+    searcher.on_trial_complete("1", error=True)
+    assert bench.store.read("trials", "tiny").num_rows == (not dies)
+    assert (searcher.problem is not None) == dies

@@ -41,8 +41,8 @@ bench: $(READY)
 	$(PY) tests/bench/store.py
 
 chaos: $(READY_DEV)
+	OMP_NUM_THREADS=1 $(PY) -m tests.chaos
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m chaos
-	$(PY) -m tests.chaos
 
 gpu-check: $(READY)
 	$(PY) tests/gpu_check.py

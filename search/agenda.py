@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distiller.search.assignment import Assignment, Outcome, Task
 from distiller.search.limits import Limits, NoLimits
-from distiller.search.samplers import Sampler
 from distiller.spaces.config import PipelineConfig
+
+if TYPE_CHECKING:  # a worker uses this module without Optuna and SciPy
+    from distiller.search.samplers import Sampler
 
 BATCH_SECONDS = 2.0
 """What one worker is given at a time where trials are shorter: starting an assignment costs some 50 ms."""

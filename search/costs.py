@@ -11,10 +11,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from distiller.search.capacity import available_cpus
 from distiller.search.estimate import Estimate, estimate
 from distiller.search.gpu_memory import gpu_gib
 from distiller.search.gpu_share import MemoryPlan, memory_plan
-from distiller.search.session import available_cpus
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import SweepConfig
 

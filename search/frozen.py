@@ -19,9 +19,17 @@ MOVABLE = ("resources", "cache", "mirrors")
 """Parts of a sweep that say where it runs, not what: a relaunch may change them."""
 
 
-def mark_over(store: Store, sweep: str) -> None:
-    """The sweep's last trial has ended."""
-    store.write_text(sweep, OVER, json.dumps({"trials": len(store.finished(sweep))}))
+def mark_over(store: Store, sweep: str) -> str | None:
+    """Keep that the sweep's last trial has ended; or say which rows are torn, for these trials run again."""
+    rows, bad = store.read_with_report("trials", sweep)
+    # A torn file that was written again beside it is no loss.
+    if bad and (lost := store.unfinished_attempts(sweep)):
+        return (
+            f"{len(lost)} trials have ended and have no row: {bad[0].path} is {bad[0].reason}; "
+            "launch again, and they are run again"
+        )
+    store.write_text(sweep, OVER, json.dumps({"trials": rows.num_rows}))
+    return None
 
 
 def check_same(store: Store, sweep: SweepConfig, base: Path) -> None:

@@ -21,6 +21,7 @@ from distiller.results.store import Store
 from distiller.search.agenda import Agenda, Fixed, Proposals
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
 from distiller.search.begun import begun_together
+from distiller.search.capacity import check_fits, concurrency
 from distiller.search.code_digest import code_change
 from distiller.search.frozen import check_same, freeze, mark_over
 from distiller.search.gpu_memory import gpu_gib
@@ -42,7 +43,7 @@ from distiller.search.progress import Progress
 from distiller.search.samplers import make_sampler
 from distiller.search.schedulers import RungScheduler
 from distiller.search.searcher import AssignmentSearcher
-from distiller.search.session import check_fits, concurrency, provenance, ray_session, run_trials
+from distiller.search.session import provenance, ray_session, run_trials
 from distiller.search.warm import Warm, check_warm, warm_file, warm_start
 from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.files import write_yaml
@@ -140,7 +141,8 @@ def launch_sweep(
             with running.phase("check the nodes"):
                 running.launch = placed_on_nodes(running.launch, nodes, console)
         train(running)
-    mark_over(store, sweep.name)
+    if lost := mark_over(store, sweep.name):
+        console.print(lost, style="yellow", soft_wrap=True)
     store.remove_checkpoints(sweep.name)  # killed drivers and workers leave some
     return running
 
@@ -167,7 +169,7 @@ def train(running: Running) -> None:
     targets = targets_of(sweep.mirrors, Path(running.launch.base))
     started = time.perf_counter()
     searcher = AssignmentSearcher(running.launch, store, progress, preparations, agenda_of, scheduler.errors)
-    scheduler.release = searcher.release
+    scheduler.release, searcher.orphaned = searcher.release, scheduler.orphaned
     with fed(store, sweep.name, targets, progress.note):
         run_trials(running.launch, searcher, scheduler)
     assert searcher.prepared_at is not None

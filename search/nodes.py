@@ -24,11 +24,11 @@ from distiller.pipelines.places import located, node_folder
 from distiller.results.frozen import load_frozen_parts
 from distiller.results.store import Store
 from distiller.search.assignment import Launch
+from distiller.search.capacity import concurrency
 from distiller.search.code_digest import code, said_of
 from distiller.search.gpu_memory import gpu_gib
 from distiller.search.plan import place_of, pretrained_of
 from distiller.search.prepared import check_inputs
-from distiller.search.session import concurrency
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import Resources
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from distiller.results.store import Store
@@ -21,7 +22,7 @@ class RungScheduler(FIFOScheduler):
 
     A trial takes part only in rungs at which it predicts: the score of one that is still in its first stage
     is neither judged nor held against others. A trial that is stopped gets its row here, since only here it
-    is known. A worker that stands by is stopped once `release` says so.
+    is known. A worker that stands by is stopped once `release` says so, or a trial waits for its place.
     """
 
     def __init__(self, store: Store, rungs: Sequence[int], scheduler: Scheduler | None):
@@ -29,6 +30,7 @@ class RungScheduler(FIFOScheduler):
         self.store, self.scheduler = store, scheduler
         self.rungs = list(rungs)
         self.errors: dict[str, Exception] = {}
+        self.lost: dict[str, Any] = {}
         self.release: Callable[[], bool] = lambda: True
         self.by_dataset: dict[str, StoppingRule] = {}
 
@@ -76,7 +78,8 @@ class RungScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Go on, or stop here and now."""
         if "standby" in result:
-            ended: str = TrialScheduler.STOP if self.release() else TrialScheduler.CONTINUE
+            stops = self.orphaned() or self.release()
+            ended: str = TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
             return ended
         go_on: str = TrialScheduler.CONTINUE
         if "rung" not in result:
@@ -107,8 +110,18 @@ class RungScheduler(FIFOScheduler):
         if "resumed_from" in result and len(_assigned(trial).tasks) == 1:
             self._learn_passed(_assigned(trial), trial, result)
 
+    def orphaned(self) -> bool:
+        """Whether a trial whose worker died waits for another one.
+
+        Where a node died too, there is no room for it but that of workers that stand by.
+        """
+        over = (Trial.TERMINATED, Trial.ERROR)
+        self.lost = {name: trial for name, trial in self.lost.items() if trial.status not in over}
+        return any(trial.status == Trial.PENDING for trial in self.lost.values())
+
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Nothing to compare, but the searcher, which Ray tells less, wants the reason."""
+        self.lost[trial.trial_id] = trial
         error = trial.get_error()
         if error is not None:
             self.errors[trial.trial_id] = error

@@ -69,6 +69,8 @@ class AssignmentSearcher(Searcher):
         self.running: dict[str, Assignment] = {}
         self.next: Assignment | None = None
         self.standing: set[str] = set()
+        self.orphaned: Callable[[], bool] = lambda: False
+        self.ray_died: Callable[[], InputError | None] = lambda: None
         self.workers = 0
 
     @property
@@ -97,7 +99,7 @@ class AssignmentSearcher(Searcher):
         if self.finished:
             return finished
         # Those stand by who have worked before; no process is started for that.
-        if self._more_may_come() and self._busy() < self.workers:
+        if self._more_may_come() and self._busy() < self.workers and not self.orphaned():
             self.standing.add(trial_id)
             return STANDBY
         return None
@@ -188,6 +190,9 @@ class AssignmentSearcher(Searcher):
                 self.problem = error.cause
                 return []
             said, trace, at_once = one_line(error.cause), error.traceback_str, True
+        elif (died := self.ray_died()) is not None:  # nor is this: Tune tried it again where nothing runs
+            self.problem = died
+            return []
         ended = ended_outcomes(self.store, self.launch, assignment, assignment.tasks)
         left = [task for task in assignment.tasks if task.config.config_id not in ended]
         failed = left if at_once else left[:1]  # one after another: those behind it were never begun

@@ -9,8 +9,10 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -18,14 +20,17 @@ import ray
 from ray import tune
 
 from distiller.search.assignment import Launch
+from distiller.search.capacity import available_cpus, concurrency
 from distiller.search.schedulers import RungScheduler
 from distiller.search.searcher import AssignmentSearcher
 from distiller.search.trainable import trainable_for
 from distiller.spaces.errors import InputError
-from distiller.spaces.sweep import Resources, SweepConfig
+from distiller.spaces.sweep import SweepConfig
 
 WORKER_DEATHS = 2
 """How often an assignment whose worker died is tried again."""
+LOOK_SECONDS = 10.0
+"""Between two looks whether the node is still there."""
 
 
 @contextmanager
@@ -59,7 +64,7 @@ def ray_session(address: str | None) -> Iterator[None]:
         if address is None:
             raise
         first = str(error).strip().splitlines()[0]
-        raise _no_cluster(address, first) from None
+        raise _no_cluster(address, first, ", or set RAY_AUTH_MODE=token if it asks for one") from None
     try:
         yield
     finally:
@@ -77,50 +82,10 @@ def _check_answers(address: str) -> None:
         raise _no_cluster(address, str(error)) from None
 
 
-def _no_cluster(address: str, reason: str) -> InputError:
+def _no_cluster(address: str, reason: str, more: str = "") -> InputError:
     return InputError(
-        f"--address {address}: no Ray cluster answers ({reason}); start one with `ray start --head`"
+        f"--address {address}: no Ray cluster answers ({reason}); start one with `ray start --head`{more}"
     )
-
-
-def available_cpus() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def check_fits(resources: Resources) -> None:
-    """Raise InputError where this machine carries not a single trial."""
-    gpus = 0
-    if resources.least_gpus:
-        import torch
-
-        gpus = torch.cuda.device_count()
-    _fitting(resources, available_cpus(), gpus, "this machine")
-
-
-def concurrency(resources: Resources) -> int:
-    """Trials at a time: what the cluster carries, unless the sweep says less.
-
-    Raises:
-        InputError: the cluster does not carry a single one.
-    """
-    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    fitting = _fitting(resources, total.get("CPU", 0), total.get("GPU", 0), "the cluster")
-    return min(fitting, resources.max_concurrent) if resources.max_concurrent else fitting
-
-
-def _fitting(resources: Resources, cpus: float, gpus: float, place: str) -> int:
-    fitting = int(cpus / resources.cpus + 1e-9)
-    if share := resources.least_gpus:
-        # Fractions share a device, but a trial never spans two.
-        per_device = int(1 / share + 1e-9) if share < 1 else 1 / share
-        fitting = min(fitting, int(gpus * per_device + 1e-9))
-    if fitting < 1:
-        raise InputError(
-            f"resources: a trial asks for {resources.cpus:g} cpus and {resources.least_gpus:g} gpus, "
-            f"{place} has {cpus:g} and {gpus:g}; ask for less"
-        )
-    return fitting
 
 
 def provenance(sweep: SweepConfig) -> dict[str, Any]:
@@ -149,16 +114,34 @@ def git_commit() -> str | None:
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
 
 
-class _AtAProblem(tune.Stopper):
-    """Stops everything once the searcher has met a problem."""
+def ray_died(launch: Launch) -> InputError | None:
+    """What to say once the only node there can be has died; None while it lives, and on a cluster."""
+    if launch.cluster or any(node["Alive"] for node in ray.nodes()):  # type: ignore[no-untyped-call]
+        return None
+    return InputError(
+        "the Ray of this launch has died (its raylet was killed, or ran out of memory); "
+        "launch again: nothing finished is lost"
+    )
+
+
+class AtAProblem(tune.Stopper):
+    """Stops everything once the searcher has met a problem, or the only node there can be has died.
+
+    Tune would wait for another node, which may join a cluster, but not the Ray that a launch started.
+    """
 
     def __init__(self, searcher: AssignmentSearcher):
         self.searcher = searcher
+        self.looked_at = time.monotonic()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
+        now = time.monotonic()
+        if self.searcher.problem is None and now - self.looked_at > LOOK_SECONDS:
+            self.looked_at = now
+            self.searcher.problem = ray_died(self.searcher.launch)
         return self.searcher.problem is not None
 
 
@@ -173,6 +156,7 @@ def run_trials(launch: Launch, searcher: AssignmentSearcher, scheduler: RungSche
     resources = launch.sweep.resources
     asked = {"CPU": resources.cpus} | ({"GPU": resources.least_gpus} if resources.gpus else {})
     scratch = tempfile.mkdtemp(prefix="distiller-ray-")
+    searcher.ray_died = partial(ray_died, launch)
     try:
         with searcher.progress.shown():
             tune.Tuner(
@@ -187,7 +171,7 @@ def run_trials(launch: Launch, searcher: AssignmentSearcher, scheduler: RungSche
                 ),
                 run_config=tune.RunConfig(
                     name="sweep",
-                    stop=_AtAProblem(searcher),
+                    stop=AtAProblem(searcher),
                     storage_path=scratch,
                     failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,34 +15,53 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
+from distiller.results.fragments import decode, own_path
 from distiller.results.store import Store
-from tests.search.quick import SECONDS, WELL, write_quick
+from tests.search.clusters import Nodes, environment, named, ray_cluster, session
+from tests.search.drivers import Driver
+from tests.search.quick import PACE, WELL, write_quick
+from tests.search.quick_steps import LOG, repeated_steps
 
-ROOT = Path(__file__).parents[2]
+EPOCH, BUDGET = 5, {"steps": 20, "evaluations": 4}
+"""40 rows in batches of 8; a checkpoint may follow every epoch."""
+WHAT = "optimization_label_smoothing"
+"""The column that says what a trial is to do."""
 
 
 @dataclass
 class Sweep:
-    """A sweep of quick trials, launched again and again."""
+    """A sweep of quick trials, launched again and again.
+
+    Attributes:
+        seen: the rows' files at the last look, by name; `torn`, trials whose files were cut since.
+        lost: how many of them were gone at a later look; `changed`, how many were not as they were.
+    """
 
     folder: Path
     faults: tuple[float, ...] = (WELL,)
     sections: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.02
-    address: str | None = None
+    cluster: Nodes | None = None
+    store: Path | None = None
 
     def __post_init__(self) -> None:
-        self.file = write_quick(self.folder, self.faults, **self.sections)
-        self.url = str(self.folder / "store")
+        sections = {"budget": BUDGET, "resources": {}, **self.sections}
+        sections["resources"] = {"checkpoint_seconds": 0, **sections["resources"]}
+        self.file = write_quick(self.folder, self.faults, **sections)
+        (self.folder / PACE).write_text(str(self.seconds))
+        (self.folder / LOG).touch()
+        self.root = self.store or self.folder / "store"
         self.seen: dict[str, bytes] = {}
         self.lost = self.changed = 0
+        self.torn: set[str] = set()
 
     def read(self, table: str) -> list[dict[str, Any]]:
         """Rows that are there by now."""
-        if not Path(self.url, "sweeps/quick/sweep.yaml").exists():
+        if not (self.root / "sweeps/quick/sweep.yaml").exists():
             return []
-        return Store.open(self.url).read(table, "quick").to_pylist()
+        return Store.open(str(self.root)).read(table, "quick").to_pylist()
 
     @property
     def trials(self) -> list[dict[str, Any]]:
@@ -52,7 +69,7 @@ class Sweep:
 
     def fragments(self) -> dict[str, bytes]:
         """The files of the rows, by name."""
-        return {path.name: path.read_bytes() for path in Path(self.url, "trials").rglob("[!.]*.parquet")}
+        return {path.name: path.read_bytes() for path in (self.root / "trials").rglob("[!.]*.parquet")}
 
     def look(self) -> None:
         """Count rows that were there at the last look and are gone, or are not as they were."""
@@ -61,34 +78,48 @@ class Sweep:
         self.changed += sum(name in found and found[name] != data for name, data in self.seen.items())
         self.seen = found
 
-    def start(self) -> subprocess.Popen[str]:
-        """Launch, in a session of its own."""
-        address = [self.address] if self.address else []
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.search.quick", str(self.file), self.url, *address],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), SECONDS: str(self.seconds)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+    def start(self) -> Driver:
+        """Launch."""
+        told = {name: environment()[name] for name in ("PYTHONPATH", "RAY_AUTH_MODE")}
+        joined = (self.cluster.address, self.cluster.carriers) if self.cluster else (None, 1)
+        return Driver(self.file, str(self.root), *joined, told)
 
-    def finish(self) -> None:
-        """Launch, to the end."""
-        process = self.start()
-        out, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, out
+    def end(self, driver: Driver) -> Driver:
+        """Wait until a launch has done all there is to do."""
+        driver.succeed()
         self.look()
+        return driver
 
-    def running(self) -> dict[str, Any] | None:
-        """The attempt at a search trial that has no row yet; its process is stopped (SIGSTOP)."""
-        ended = {row["trial_id"] for row in self.trials}
-        for row in self.read("attempts"):
-            if row["role"] == "search" and row["trial_id"] not in ended and stopped(row["pid"]):
-                if row["trial_id"] not in {done["trial_id"] for done in self.trials}:
-                    return row
-                os.kill(row["pid"], signal.SIGCONT)
+    def finish(self) -> Driver:
+        """Launch, to the end."""
+        return self.end(self.start())
+
+    def resources(self, **changes: Any) -> None:
+        """Change in the sweep's file where it runs, which a relaunch may."""
+        written = yaml.safe_load(self.file.read_text())
+        written["resources"] |= changes
+        self.file.write_text(yaml.safe_dump(written))
+
+    def running(self, driver: Driver, resumable: bool = False) -> dict[str, Any] | None:
+        """An attempt at a search trial that has no row yet; its process is stopped (SIGSTOP).
+
+        If it is to be `resumable`, one that has left a student checkpoint.
+        """
+        ours = {driver.pid} if self.cluster is None else self.cluster.sessions
+        for path in (self.root / "attempts/quick").glob("[!.]*-search.*.parquet"):
+            trial = path.stem.rpartition(".")[0]
+            if (self.root / "trials/quick" / f"{trial}.parquet").exists():
+                continue
+            (row,) = decode("attempts", f"attempts/quick/{path.name}", path.read_bytes()).rows.to_pylist()
+            checkpoint = self.root / f"checkpoints/quick/{row['cohort']}.safetensors"
+            if row["started_at"] < driver.started_at or (resumable and not checkpoint.exists()):
+                continue
+            if not stopped(row["pid"], ours):
+                continue
+            gone_on = (self.root / "trials/quick" / f"{trial}.parquet").exists()
+            if not gone_on and (checkpoint.exists() or not resumable):
+                return row
+            os.kill(row["pid"], signal.SIGCONT)
         return None
 
     def faultless(self, trials: int) -> dict[str, int]:
@@ -97,147 +128,203 @@ class Sweep:
         identities = Counter((r["dataset"], r["config_id"], r["seed"], r["role"]) for r in rows)
         ended = {row["trial_id"]: row for row in rows}
         attempts = self.read("attempts")
+        begun_again = sum(
+            a["trial_id"] in ended and a["started_at"] > ended[a["trial_id"]]["ended_at"] for a in attempts
+        )
         return {
             "lost": self.lost,
             "changed": self.changed,
             "doubled": sum(identities.values()) - len(identities),
             "missing": trials - sum(row["role"] == "search" for row in rows),
             "unfinished": sum(a["trial_id"] not in ended for a in attempts),
-            "begun again": sum(a["started_at"] > ended[a["trial_id"]]["ended_at"] for a in attempts),
+            "begun again": begun_again,
+            "blamed": sum(row["status"] == "failed" for row in rows if row[WHAT] == WELL),
+            "checkpoints left": sum(path.is_file() for path in (self.root / "checkpoints").rglob("*")),
+            "over an epoch": sum(steps > EPOCH for steps in self.repeated(torn=False)),
         }
 
+    def repeated(self, torn: bool = True) -> list[int]:
+        """For each attempt that followed another, how many steps it trained that were trained before.
 
-def stopped(pid: int) -> bool:
-    """Stop a process; False where it is gone."""
+        A trial whose row is `torn` has no checkpoint any more.
+        """
+        by_trial = repeated_steps((self.folder / LOG).read_text())
+        return [n for trial, each in by_trial.items() if torn or trial not in self.torn for n in each]
+
+
+def stopped(pid: int, sessions: set[int]) -> bool:
+    """Stop a process of these sessions; False where there is none of this number by now."""
     try:
+        defunct = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        if defunct or os.getsid(pid) not in sessions:
+            return False
         os.kill(pid, signal.SIGSTOP)
-    except ProcessLookupError:
+    except (ProcessLookupError, FileNotFoundError):
         return False
     return True
 
 
-def wait_until(ready: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 240) -> Any:
-    """What `ready()` says once it is true; fails where the process ends before."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := ready():
-            return found
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    raise AssertionError("waited in vain")
-
-
-def kill_drivers(sweep: Sweep, times: int, seed: int) -> None:
-    """SIGKILL the driver at random moments, from its start on."""
+def kill_drivers(sweep: Sweep, times: int, seed: int, most: int = 10) -> None:
+    """SIGKILL the driver at random moments, from its start until `most` more rows are there."""
     rng = np.random.default_rng(seed)
     for _ in range(times):
-        process, known = sweep.start(), len(sweep.seen)
-        more = int(rng.integers(0, 10))
-        wait_until(lambda known=known, more=more: len(sweep.fragments()) >= known + more, process)
+        driver, known = sweep.start(), len(sweep.seen)
+        more = int(rng.integers(0, most))
+        driver.wait_until(lambda known=known, more=more: len(sweep.fragments()) >= known + more)
         time.sleep(float(rng.uniform(0, 0.5)))
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+        driver.kill()
         sweep.look()
-    sweep.finish()
 
 
-def kill_workers(sweep: Sweep, times: int) -> list[dict[str, Any]]:
-    """SIGKILL workers in the middle of trials; the attempts that this ended."""
-    process, lost = sweep.start(), []
-    for _ in range(times):
-        row = wait_until(sweep.running, process)
-        os.kill(row["pid"], signal.SIGKILL)
-        lost.append(row)
-        sweep.look()
-    out, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, out
+def kill_worker(sweep: Sweep, driver: Driver) -> dict[str, Any]:
+    """SIGKILL a worker in the middle of a trial that left a checkpoint; the attempt that this ended."""
+    row: dict[str, Any] = driver.wait_until(lambda: sweep.running(driver, resumable=True))
+    os.kill(row["pid"], signal.SIGKILL)
     sweep.look()
-    return lost
+    return row
+
+
+def kill_workers(sweep: Sweep, driver: Driver, times: int, seed: int) -> None:
+    """SIGKILL workers at random moments within the length of a trial, which may be between two."""
+    rng = np.random.default_rng(seed)
+    for _ in range(times):
+        row = driver.wait_until(lambda: sweep.running(driver))
+        os.kill(row["pid"], signal.SIGCONT)
+        time.sleep(float(rng.uniform(0, sweep.seconds)))
+        os.kill(row["pid"], signal.SIGKILL)
+        sweep.look()
 
 
 def kill_raylet(sweep: Sweep) -> None:
     """SIGKILL the raylet of the driver's own Ray in mid-sweep; the launch ends, another goes on."""
-    process = sweep.start()
-    wait_until(lambda: len(sweep.fragments()) >= 3, process)
-    (raylet,) = (p for p in descendants(process.pid) if Path(f"/proc/{p}/comm").read_text() == "raylet\n")
-    os.kill(raylet, signal.SIGKILL)
-    process.communicate(timeout=600)
-    assert process.returncode != 0
+    driver, known = sweep.start(), len(sweep.fragments())
+    driver.wait_until(lambda: len(sweep.fragments()) >= known + 3)
+    os.kill(named(driver.pid, "raylet"), signal.SIGKILL)
+    assert driver.wait() != 0
+    assert "the Ray of this launch has died" in driver.said, driver.said
     sweep.look()
-    sweep.finish()
 
 
-def kill_node(sweep: Sweep) -> None:
+def kill_nodes(sweep: Sweep, times: int) -> None:
     """SIGKILL a whole node of a cluster of three, with its workers, while they are at trials."""
-    with ray_cluster(sweep.folder, nodes=3) as nodes:
-        sweep.address = nodes.address
-        process = sweep.start()
-        row = wait_until(sweep.running, process)
-        os.kill(row["pid"], signal.SIGCONT)
-        victim = next(n for n in nodes.processes[1:] if row["pid"] in descendants(n.pid))
-        os.killpg(victim.pid, signal.SIGKILL)
-        out, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, out
-        sweep.look()
+    for number in range(times):
+        with ray_cluster(nodes=3) as sweep.cluster:
+            driver = sweep.start()
+            row = driver.wait_until(lambda driver=driver: sweep.running(driver, resumable=True))
+            for pid in session(sweep.cluster.of(row["pid"]).pid):
+                os.kill(pid, signal.SIGKILL)
+            if number == times - 1:
+                sweep.end(driver)
+                continue
+            driver.wait_until((sweep.root / f"trials/quick/{row['trial_id']}.parquet").exists)
+            driver.kill()
+            sweep.look()
 
 
-def descendants(pid: int) -> list[int]:
-    """Processes below one, and those of its session."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getsid(int(folder.name)) == pid or os.getpgid(int(folder.name)) == pid:
-                found.append(int(folder.name))
-        except ProcessLookupError:
-            continue
-    return found
-
-
-@dataclass
-class Nodes:
-    """Ray nodes on this machine; the first is the head."""
-
-    address: str
-    processes: list[subprocess.Popen[str]]
+def tear(sweep: Sweep, rng: np.random.Generator) -> str:
+    """Cut the file of a row short; the trial whose row it was."""
+    names = sorted(name for name in sweep.fragments() if "-search" in name)
+    name = names[int(rng.integers(len(names)))]
+    path = sweep.root / "trials/quick" / name
+    data = path.read_bytes()
+    path.write_bytes(data[: int(rng.integers(1, len(data)))])
+    sweep.seen[name] = path.read_bytes()
+    sweep.torn.add(trial := Path(own_path(name)).stem)
+    return trial
 
 
 @contextmanager
-def ray_cluster(folder: Path, nodes: int, head_cpus: int = 0) -> Iterator[Nodes]:
-    """A Ray cluster of several nodes on this machine, each in a session of its own.
-
-    The head carries no trial unless given cpus: a cluster does not survive its head.
-    """
-    port = 20000 + os.getpid() % 10000
-    address, scratch = f"127.0.0.1:{port}", Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-    common = ["--block", "--disable-usage-stats"]
-    commands = [
-        ["--head", f"--port={port}", f"--num-cpus={head_cpus}", "--include-dashboard=false",
-         f"--temp-dir={scratch}", *common],
-        *([f"--address={address}", "--num-cpus=1", *common] for _ in range(nodes - 1)),
-    ]  # fmt: skip
-    processes = []
+def tiny_disk(place: Path, kib: int) -> Iterator[Path]:
+    """A real filesystem of this size; PermissionError where this process may not mount one."""
+    place.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(place)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PermissionError(f"only root may mount a filesystem that is full: {done.stderr.strip()}")
     try:
-        for command in commands:
-            with (scratch / f"node-{len(processes)}.log").open("w") as log:
-                processes.append(
-                    subprocess.Popen(
-                        [sys.executable, "-m", "ray.scripts.scripts", "start", *command],
-                        env={**os.environ, "PYTHONPATH": str(ROOT)},
-                        cwd=folder,
-                        stdout=log,
-                        stderr=log,
-                        text=True,
-                        start_new_session=True,
-                    )
-                )
-            time.sleep(8 if len(processes) == 1 else 1)
-        yield Nodes(address, processes)
+        yield place
     finally:
-        for process in processes:
-            for pid in [process.pid, *descendants(process.pid)]:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-            process.wait()
-        shutil.rmtree(scratch, ignore_errors=True)
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill_disk(disk: Path, meanwhile: Callable[[], None]) -> None:
+    """Leave not a byte for a while."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+    meanwhile()
+    ballast.unlink()
+
+
+def forbid_writes(disk: Path, meanwhile: Callable[[], None]) -> None:
+    """Make a filesystem read-only for a while; the kernel refuses as long as a file is open for writing."""
+
+    def remount(how: str) -> bool:
+        command = ["mount", "-o", f"remount,{how}", str(disk)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    until = time.monotonic() + 60
+    while not remount("ro"):
+        assert time.monotonic() < until, "a file was open for writing all the time"
+    meanwhile()
+    assert remount("rw")
+
+
+Fails = Callable[[Path, Callable[[], None]], None]
+
+
+def storage_fails(sweep: Sweep, fails: Fails, disk: Path, times: int) -> None:
+    """The storage of a sweep fails for some seconds, while trials write their rows; the launch goes on."""
+    driver = sweep.start()
+
+    def meanwhile() -> None:
+        time.sleep(0.5)  # a removed checkpoint may have left room for a row
+        rows = sweep.fragments()
+        time.sleep(2.5)
+        assert sweep.fragments() == rows, "rows were written to storage that fails"
+        assert driver.returncode is None, driver.said
+
+    for _ in range(times):
+        known = len(sweep.fragments())
+        driver.wait_until(lambda known=known: len(sweep.fragments()) >= known + 3)
+        fails(disk, meanwhile)
+        sweep.look()
+    sweep.end(driver)
+
+
+IMPATIENT = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+}
+"""Ray gives a node up after some seconds in place of half a minute."""
+
+
+def make_zombie(sweep: Sweep) -> dict[str, Any]:
+    """Cut a node off until its trial is handed to another, then let its worker finish; the first attempt.
+
+    Ray cannot reach the node (its raylet is stopped) and gives it up; the worker knows nothing of that.
+    """
+    with ray_cluster(nodes=3, settings=IMPATIENT) as sweep.cluster:
+        driver = sweep.start()
+        row = driver.wait_until(lambda: sweep.running(driver, resumable=True))
+        os.kill(named(sweep.cluster.of(row["pid"]).pid, "raylet"), signal.SIGSTOP)
+        again = f"{row['trial_id']}.{row['attempt'] + 1}.parquet"
+        driver.wait_until((sweep.root / "attempts/quick" / again).exists)
+        os.kill(row["pid"], signal.SIGCONT)
+        last = f"{row['trial_id']} {BUDGET['steps']} "
+        by_zombie = f" {row['pid']}\n"
+
+        def finished() -> bool:
+            lines = (sweep.folder / LOG).read_text().splitlines(keepends=True)
+            return any(line.startswith(last) and line.endswith(by_zombie) for line in lines)
+
+        driver.wait_until(finished)
+        sweep.end(driver)
+    return row

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ import yaml
 
 from distiller.results.store import Store
 from distiller.search.assignment import Assignment, Launch, Preparation, Task
-from distiller.search.launch import launch_sweep
 from distiller.search.prepared import Prepared
 from distiller.spaces.config import PipelineConfig
+from tests.search.quick_steps import StepCheckpoint, StepLog, new_run
 
 TRAINER = "tests.search.quick:QuickTrainer"
 SECONDS = "DISTILLER_QUICK_SECONDS"
+PACE = "seconds"
+"""A file beside the sweep's: how long a trial takes. A cluster's workers have another environment."""
+UNUSED = ("torch", "transformers", "optuna", "sklearn")
+"""What a worker that does not train has no use for."""
 SPLITS = ("train", "validation", "test")
 WELL, NAN, RAISES, KILLED, HANGS, TOO_BIG = 0.0, 0.1, 0.2, 0.3, 0.4, 0.45
 
@@ -57,17 +62,18 @@ def response(config: PipelineConfig) -> float:
 
 
 class QuickWork:
-    """Trials that take a set time between two evaluations."""
+    """Trials whose steps take a set time."""
 
-    def __init__(self, launch: Launch, assignment: Assignment, tasks: tuple[Task, ...]):
-        self.launch, self.assignment, self.tasks = launch, assignment, tasks
+    def __init__(self, trainer: QuickTrainer, assignment: Assignment, tasks: tuple[Task, ...]):
+        self.launch, self.assignment, self.tasks = trainer.launch, assignment, tasks
+        self.log, self.run = trainer.log, new_run()
         self.results = [Result() for _ in tasks]
         self.alive = list(range(len(tasks)))
-        budget = launch.sweep.budget
+        budget = self.launch.sweep.budget
         even = {round(budget.steps * i / budget.evaluations) for i in range(1, budget.evaluations + 1)}
         self.ahead = sorted(even | set(assignment.rungs))
-        self.pause = float(os.environ.get(SECONDS, "0.02")) / len(self.ahead)
-        self.trained = 0.0
+        self.pause = trainer.seconds / budget.steps
+        self.step, self.trained = 0, 0.0
 
     @property
     def finished(self) -> bool:
@@ -75,8 +81,11 @@ class QuickWork:
 
     def advance(self) -> list[Said]:
         step, reports = self.ahead.pop(0), []
-        time.sleep(self.pause)
-        self.trained += self.pause
+        while self.step < step:
+            time.sleep(self.pause)
+            self.trained += self.pause
+            self.step += 1
+            self.log.trained(self, self.step)
         for member in self.alive:
             config = self.tasks[member].config
             misbehave(config.optimization.label_smoothing)
@@ -97,6 +106,19 @@ class QuickWork:
 
     def test(self) -> None:
         """Nothing to add."""
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` takes, as JSON holds it."""
+        curves = [[asdict(said) for said in result.curve] for result in self.results]
+        return {"step": self.step, "trained": self.trained, "alive": self.alive, "curves": curves}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where other work stood."""
+        self.step, self.trained, self.alive = state["step"], state["trained"], state["alive"]
+        self.ahead = [step for step in self.ahead if step > self.step]
+        for result, curve in zip(self.results, state["curves"], strict=True):
+            result.curve = [Said(**said) for said in curve]
+            result.error = result.curve[-1].error if result.curve else None
 
     def columns(self, number: int, measured: bool, notes: list[str]) -> dict[str, Any]:
         curve = self.results[number].curve
@@ -125,29 +147,13 @@ def misbehave(fault: float) -> None:
         bytearray(1 << 60)
 
 
-class Anew:
-    """Trials that are too short for a checkpoint."""
-
-    found_step = None
-
-    def keep(self, work: QuickWork) -> None:
-        """Nothing is kept."""
-
-    def report(self) -> dict[str, Any]:
-        return {}
-
-    def columns(self, wall_seconds: float) -> dict[str, Any]:
-        return {}
-
-    def remove(self) -> None:
-        """Nothing to remove."""
-
-
 class QuickTrainer:
     """Every dataset has one teacher and one student architecture."""
 
     def __init__(self, launch: Launch):
-        self.launch = launch
+        self.launch, self.log = launch, StepLog(launch)
+        told = Path(launch.base, PACE)
+        self.seconds = float(told.read_text() if told.exists() else os.environ.get(SECONDS, "0.02"))
 
     def measure(self) -> None:
         """Nothing to measure."""
@@ -164,14 +170,15 @@ class QuickTrainer:
             "fingerprint": "quick",
         }
         student = PipelineConfig().student
-        prepared = Prepared(preparation.dataset, preparation.teacher, 2, row, {"quick": student}, [])
+        notes = [f"the worker has loaded {name}" for name in UNUSED if name in sys.modules]
+        prepared = Prepared(preparation.dataset, preparation.teacher, 2, row, {"quick": student}, notes)
         return {"prepared": prepared.to_json(), "done": True}
 
-    def resumption(self, assignment: Assignment, store: Store) -> Anew:
-        return Anew()
+    def resumption(self, assignment: Assignment, store: Store) -> StepCheckpoint:
+        return StepCheckpoint(self.launch, assignment, store)
 
-    def begin(self, assignment: Assignment, resumption: Anew, retried: bool) -> QuickWork:
-        return QuickWork(self.launch, assignment, assignment.tasks)
+    def begin(self, assignment: Assignment, resumption: StepCheckpoint, retried: bool) -> QuickWork:
+        return resumption.begin(QuickWork(self, assignment, assignment.tasks), retried)
 
     def recover(self) -> None:
         """Nothing is held."""
@@ -227,15 +234,10 @@ def write_quick(folder: Path, faults: tuple[float, ...] = (WELL,), **sections: d
     return path
 
 
-def main() -> None:
-    """`python -m tests.search.quick SWEEP STORE [ADDRESS]`: launch with this trainer."""
-    import sys
-
+def launch(sweep: str, store: str, address: str | None = None, nodes: int = 1) -> None:
+    """Launch a sweep with this trainer, and print what a launch prints."""
     from rich.console import Console
 
-    sweep, store, *address = sys.argv[1:]
-    launch_sweep(sweep, store, address[0] if address else None, Console(), trainer=TRAINER)
+    from distiller.search.launch import launch_sweep  # not in workers, which import this module too
 
-
-if __name__ == "__main__":
-    main()
+    launch_sweep(sweep, store, address, Console(), trainer=TRAINER, nodes=nodes)

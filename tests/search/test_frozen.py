@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from distiller.results.frozen import frozen_parts
+from distiller.results.frozen import frozen_parts, is_over
 from distiller.results.store import Store
+from distiller.search.frozen import mark_over
 from distiller.spaces.errors import InputError
+from tests.results.simulated import row, trial
 from tests.spaces.test_own import HUBER
 
 LAUNCH = """
@@ -118,3 +120,25 @@ def test_a_kept_module_that_is_gone_is_missed(launched: tuple[Path, Path], tmp_p
     kept.unlink()
     with pytest.raises(InputError, match=rf"{kept.name} is gone, the module own parts.py as launched"):
         frozen_parts(Store.open(str(store)), "own")
+
+
+def test_a_sweep_with_a_torn_row_is_not_over(tmp_path: Path) -> None:
+    """Its trial would be neither run again nor counted; a stranger's file beside the rows is no such loss."""
+    store = Store.create(str(tmp_path / "store"))
+    for name in "abc":
+        store.write_attempt(row(name))
+        store.write_trial(trial(name))
+    folder = tmp_path / "store/trials/s"
+    (folder / "foreign.parquet").write_bytes(b"no Parquet")
+    whole = folder / "trec-b-0-search.parquet"
+    kept = whole.read_bytes()
+    whole.write_bytes(kept[: len(kept) // 2])
+    said = mark_over(store, "s")
+    assert said is not None
+    assert said.startswith("1 trials have ended and have no row: trials/s/")
+    assert not is_over(store, "s")
+    assert store.write_trial(trial("b", attempt=2))  # as whoever launches again has it run
+    assert mark_over(store, "s") is None
+    assert is_over(store, "s")
+    whole.with_name("trec-b-0-search~1.parquet").unlink()
+    assert not is_over(store, "s")

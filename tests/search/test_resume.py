@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 import uuid
 from pathlib import Path
 
@@ -44,15 +45,17 @@ def crashing(tmp_path):
 
 
 def killed_worker(place, process):
-    """SIGKILL a worker of this launch in the middle of a trial; the trial and its attempt."""
+    """SIGKILL a worker of this launch once its trial has a checkpoint, before it ends; the attempt."""
     earlier = {(row["trial_id"], row["attempt"]) for row in place.rows(table="attempts")}
 
     def caught():
         for row in place.store.unfinished_attempts("tiny") if place.rows() else []:
-            if (row["trial_id"], row["attempt"]) in earlier:
+            checkpoint = place.folder / f"results/data/checkpoints/tiny/{row['cohort']}.safetensors"
+            if (row["trial_id"], row["attempt"]) in earlier or not checkpoint.exists():
                 continue
             os.kill(row["pid"], signal.SIGSTOP)
-            if row["trial_id"] not in {done["trial_id"] for done in place.rows()}:
+            time.sleep(0.5)  # the driver may be about to end it at a rung
+            if checkpoint.exists() and row["trial_id"] not in {done["trial_id"] for done in place.rows()}:
                 os.kill(row["pid"], signal.SIGKILL)
                 return row
             os.kill(row["pid"], signal.SIGCONT)
@@ -87,6 +90,8 @@ def test_nothing_is_lost_and_nothing_runs_twice(crashing, command):
     place.wait_for(process, lambda: lost["trial_id"] in {row["trial_id"] for row in place.rows()})
     (retried,) = [row for row in place.rows() if row["trial_id"] == lost["trial_id"]]
     assert (retried["attempt"], retried["error"]) == (lost["attempt"] + 1, None)
+    assert retried["resumed_from"] >= 20  # the first evaluation
+    assert min(row["step"] for row in place.rows(table="epochs") if row["trial_id"] == lost["trial_id"]) == 20
     wait_for_new(place, process, int(rng.integers(1, 3)))
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()

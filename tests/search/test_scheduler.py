@@ -195,3 +195,24 @@ def test_stopping_writes_the_row_that_came_with_the_report(bench):
         sent["score"],
     )
     assert [e["step"] for e in store.read("epochs", "tiny").to_pylist()] == [3, 4]
+
+
+def test_who_stands_by_makes_room_for_a_trial_whose_worker_died():
+    """On what is left of a cluster there may be no other place for it: both would wait for ever."""
+    scheduler = RungScheduler(None, [4, 8], None)
+    scheduler.release = lambda: False
+    standing, lost = FakeTrial("standing", {}), trial("lost", "a")
+
+    def heard():
+        return scheduler.on_trial_result(None, standing, {"standby": True})
+
+    assert heard() == TrialScheduler.CONTINUE
+    lost.status, lost.get_error = "RUNNING", lambda: None
+    scheduler.on_trial_error(None, lost)  # as Tune has it: only then it is pending
+    lost.status = "PENDING"
+    assert heard() == TrialScheduler.STOP
+    lost.status = "RUNNING"
+    assert heard() == TrialScheduler.CONTINUE
+    lost.status = "ERROR"
+    assert heard() == TrialScheduler.CONTINUE
+    assert scheduler.lost == {}

@@ -11,6 +11,7 @@ from ray.exceptions import RayTaskError
 from ray.tune.search import Searcher
 from rich.console import Console
 
+from distiller.search import session
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Outcome, Preparation, Task, outcomes_to_json
 from distiller.search.prepared import Prepared
@@ -129,6 +130,9 @@ def test_a_worker_that_stands_by_is_released_for_work_and_at_the_end(bench):
         searcher.on_trial_complete(name, {"outcomes": outcomes_to_json([outcome]), "done": True})
 
     ends("1", first)
+    searcher.orphaned = lambda: True
+    assert searcher.suggest("5") is None  # it would take the place of a trial whose worker died
+    searcher.orphaned = lambda: False
     assert searcher.suggest("5") == STANDBY
     assert not searcher.release()
     ends("2", second)
@@ -235,3 +239,22 @@ def test_a_live_table_is_shown_on_a_terminal():
         progress.started(assignment)
         progress.ended(assignment, Outcome(assignment.tasks[0].config, "prior", "completed", ((1, 0.5),), 1))
     assert "1/1" in file.getvalue()
+
+
+@pytest.mark.parametrize(("cluster", "alive"), [(False, False), (False, True), (True, False)])
+def test_a_ray_that_has_died_ends_its_launch_and_no_trial(bench, monkeypatch, cluster, alive):
+    """A cluster may get other nodes."""
+    monkeypatch.setattr(session, "LOOK_SECONDS", -1.0)
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": False}, {"Alive": alive}])
+    dies = not cluster and not alive
+    searcher = searcher_of(bench)
+    searcher.launch = replace(searcher.launch, cluster=cluster)
+    stopper = session.AtAProblem(searcher)
+    assert [stopper.stop_all(), stopper.stop_all()] == [dies, dies]
+    assert dies == ("the Ray of this launch has died" in str(searcher.problem))
+    searcher.problem = None
+    searcher.ray_died = lambda: session.ray_died(searcher.launch)
+    searcher.suggest("1")
+    searcher.on_trial_complete("1", error=True)
+    assert bench.store.read("trials", "tiny").num_rows == (not dies)
+    assert (searcher.problem is not None) == dies

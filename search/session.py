@@ -44,6 +44,7 @@ def ray_session(address: str | None) -> Iterator[None]:
         RAY_USAGE_STATS_ENABLED="0",
         RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
         RAY_AIR_NEW_OUTPUT="0",
+        RAY_prestart_worker_first_driver="0",  # processes that Tune's actors would not use
         TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
         TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
         TUNE_WARN_THRESHOLD_S="1000000",

@@ -9,7 +9,9 @@ on listings or attributes being up to date.
 import errno
 import logging
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from distiller.spaces.errors import InputError
 _log = logging.getLogger("distiller.results")
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _GONE = "the store's folder is gone"
+_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{32}\.(?:tmp|first|gone)|\.probe-[0-9a-f]{32}")
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 
 
@@ -189,6 +192,28 @@ class LocalFiles:
             shutil.rmtree(self._inside(path))
         except FileNotFoundError:  # no such folder, or another process removes it too
             return
+
+    def remove_abandoned(self, seconds: float) -> int:
+        removed, before = 0, time.time() - seconds
+        for folder, folders, names in os.walk(self.url, onerror=_unless_gone):
+            for place in (Path(folder, n) for n in (*folders, *names) if _HALF_WRITTEN.fullmatch(n)):
+                try:
+                    if place.lstat().st_ctime > before:  # renaming changes that, and not what is inside
+                        continue
+                    if place.is_dir() and not place.is_symlink():
+                        shutil.rmtree(place)
+                    else:
+                        place.unlink()
+                except FileNotFoundError:  # another process removes it too, or its writer lives
+                    continue
+                removed += 1
+            folders[:] = [name for name in folders if name[0] != "."]
+        return removed
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _first(final: Path) -> Path:

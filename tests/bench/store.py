@@ -23,11 +23,12 @@ from rich.console import Console
 from rich.table import Table
 
 from distiller.results.compaction import FILE_ROWS, compact, write_data
-from distiller.results.fragments import decode, encode, fragment_path, unify
+from distiller.results.fragments import decode, encode, fragment_path
 from distiller.results.manifest import Manifest, folder, footer_checksum
 from distiller.results.schema import Identity
 from distiller.results.sql import query
 from distiller.results.store import Store
+from distiller.results.unify import unify
 from distiller.spaces.catalog import column_types
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.sweep import parse_sweep

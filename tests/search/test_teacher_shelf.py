@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -81,10 +82,40 @@ def test_no_file_is_written_outside_of_the_nodes_folder(shelf, tuned, tmp_path, 
     assert set(tmp_path.rglob("*")) == before | {tmp_path / "copy"}
 
 
-def test_a_torn_record_is_none_and_is_replaced(shelf, tuned):
-    shelf.store.files.put("teachers/key/first.json", b'{"dig')
-    assert shelf.first("key") is None
-    assert shelf.offer("key", tuned) == shelf.first("key") == folder_digest(tuned)
+def torn(record: bytes) -> list[bytes]:
+    """What a crash, or a server's, leaves of a record."""
+    return [record[:length] for length in range(len(record))] + [b"\0" * len(record), b"[]", b'{"digest": 1}']
+
+
+def test_a_torn_record_is_none_and_is_written_again_beside_it(shelf, tuned, tmp_path, caplog):
+    digest = shelf.offer("whole", tuned)
+    record = shelf.store.files.read("teachers/whole/first.json")
+    for number, data in enumerate(torn(record)):
+        key = f"k{number}"
+        shelf.store.files.put(f"teachers/{key}/first.json", data)
+        assert shelf.first(key) is None
+        assert shelf.offer(key, tuned) == shelf.first(key) == digest
+        assert f"teachers/{key}/first.json: torn" in caplog.text
+    shelf.fetch("k0", digest, tmp_path / "copy")
+    assert folder_digest(tmp_path / "copy") == digest
+    with pytest.raises(InputError, match="was changed meanwhile; launch again"):
+        shelf.fetch("k0", "another", tmp_path / "other")
+
+
+def test_nodes_that_mend_a_record_at_once_agree(shelf, tuned, tmp_path):
+    """Each with a teacher of its own; the record beside the torn one is torn too."""
+    for name in ("first", "first~1"):
+        shelf.store.files.put(f"teachers/key/{name}.json", b'{"dig')
+    offers = []
+    for number in range(6):
+        folder = tmp_path / f"tuned{number}"
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(bytes([number]))
+        offers.append(folder)
+    with ThreadPoolExecutor(len(offers)) as pool:
+        taken = set(pool.map(lambda folder: shelf.offer("key", folder), offers))
+    assert taken == {shelf.first("key")}
+    assert taken < set(map(folder_digest, offers))
 
 
 def test_nodes_that_would_tune_differently_share_one_teacher(shelf, bench, tmp_path, monkeypatch):

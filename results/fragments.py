@@ -124,7 +124,8 @@ def encode(
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise ValueError(f"{table}: {error}") from error
     stored = [name for name in schema.names if data.column(name).null_count < max(data.num_rows, 1)]
-    nulls = {field.name: str(field.type) for field in schema if field.name not in {*stored, *core.names}}
+    said = {*stored, *core.names}
+    nulls = {field.name: str(field.type) for field in schema if field.name not in said}
     data = data.select(stored).replace_schema_metadata()
     write_id = write_id or uuid.uuid4().hex
     types = {field.name: str(field.type) for field in data.schema}

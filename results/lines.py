@@ -42,8 +42,10 @@ def to_lines(head: bytes, label: bytes, rows: pa.Table) -> bytes:
     Floats are written so that the nearest float64 to what is read is the same again, timestamps as whole
     microseconds, nulls not at all.
     """
-    told = rows.cast(plain(rows.schema)).to_pylist()
-    known = ({name: value for name, value in row.items() if value is not None} for row in told)
+    for at, field in enumerate(rows.schema):
+        if pa.types.is_timestamp(field.type):
+            rows = rows.set_column(at, field.name, rows.column(at).cast(pa.int64()))
+    known = ({name: value for name, value in row.items() if value is not None} for row in rows.to_pylist())
     try:
         texts = [json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")) for row in known]
     except ValueError:

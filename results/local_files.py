@@ -42,23 +42,30 @@ class LocalFiles:
 
     def _inside(self, path: str) -> Path:
         """Where `path` is; InputError where a folder on the way, or its name, leads out of the store."""
-        parts = path.split("/")
-        if "\0" in path or any(part in ("", ".", "..") or "\\" in part for part in parts):
+        *folders, name = path.split("/")
+        self._check(path, name)
+        return Path(self._folder(path, folders), name)
+
+    def _check(self, path: str, *parts: str) -> None:
+        if "\0" in path or "\\" in path or not {"", ".", ".."}.isdisjoint(parts):
             raise InputError(f"--store {self.url}: {path[:120]!r} is no path in it")
+
+    def _folder(self, path: str, parts: Sequence[str]) -> str:
+        self._check(path, *parts)
         folder = self.url
-        for part in parts[:-1]:
+        for part in parts:
             folder = os.path.join(folder, part)
             if os.path.islink(folder):
                 raise InputError(
                     f"--store {self.url}: {folder} is a link, and links in a store are not followed; "
                     "put the folder itself there"
                 )
-        return Path(folder, parts[-1])
+        return folder
 
-    def _read(self, path: str) -> bytes:
-        handle = os.open(self._inside(path), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        with open(handle, "rb") as file:
-            return file.read()
+    def _read(self, place: str | Path) -> bytes:
+        handle = os.open(place, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        with open(handle, "rb", buffering=0) as file:
+            return file.readall()
 
     def folders(self, path: str) -> list[str]:
         return self._list(path, folders=True)
@@ -82,15 +89,20 @@ class LocalFiles:
 
     def read(self, path: str) -> bytes | None:
         try:
-            return self._read(path)
+            return self._read(self._inside(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def read_many(self, paths: Sequence[str]) -> list[bytes | Exception]:
         found: list[bytes | Exception] = []
+        folders: dict[str, str] = {}  # thousands of files are in a few
         for path in paths:
+            above, _, name = path.rpartition("/")
             try:
-                found.append(self._read(path))
+                self._check(path, name)
+                if above not in folders:
+                    folders[above] = self._folder(path, above.split("/") if above else [])
+                found.append(self._read(f"{folders[above]}/{name}"))
             except (OSError, InputError) as error:
                 found.append(error)
         return found

@@ -168,10 +168,10 @@ class Fragment(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """Columns of fragments that have the same ones; `schema` those that are stored."""
+    """Columns of fragments that have the same ones, with their types: of those stored and of the others."""
 
-    schema: pa.Schema
-    nulls: bytes
+    stored: dict[str, pa.DataType]
+    nulls: dict[str, pa.DataType]
 
 
 class Unparsed(NamedTuple):
@@ -227,12 +227,13 @@ def _head(table: str, text: bytes) -> Head | None:
     """None of a head that is not of this table and version, or is no head: `decode` says why."""
     try:
         told = json.loads(text)
-        types = {name: NAMED_TYPES[kind] for name, kind in told["columns"].items()}
+        stored, nulls = (
+            {name: NAMED_TYPES[kind] for name, kind in told[part].items()} for part in ("columns", "nulls")
+        )
         known = told["table"] == table and 0 < told["version"] <= SCHEMA_VERSION
-        nulls = json.dumps(told["nulls"]).encode()
     except _JSON_ERRORS:
         return None
-    return Head(pa.schema(types), nulls) if known and {*IDENTITY[table]} <= types.keys() else None
+    return Head(stored, nulls) if known and {*IDENTITY[table]} <= stored.keys() else None
 
 
 def _label(text: bytes) -> tuple[str, str, int | None] | None:

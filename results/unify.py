@@ -1,7 +1,8 @@
 """How many fragments become one table: types meet by name, and lines are parsed together."""
 
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -47,7 +48,7 @@ def unify(
     for one in sorted(fragments, key=_ended_at):
         if isinstance(one, Unparsed):
             if one.head not in heads:
-                heads[one.head] = merge_kinds(table, kinds, *_restricted(one.head, wanted))
+                heads[one.head] = _merge(table, kinds, _types(one.head, wanted))
             if (clash := heads[one.head]) is None:
                 lines.append(one)
             else:
@@ -89,10 +90,10 @@ def _promoted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return rows
 
 
-def _restricted(head: Head, wanted: set[str] | None) -> tuple[pa.Schema, bytes]:
+def _types(head: Head, wanted: set[str] | None) -> Iterable[tuple[str, pa.DataType]]:
     if wanted is None:
-        return head.schema, head.nulls
-    return pa.schema([field for field in head.schema if field.name in wanted]), b"{}"
+        return [*head.stored.items(), *head.nulls.items()]
+    return [(name, kind) for name, kind in head.stored.items() if name in wanted]
 
 
 def _parsed(
@@ -122,6 +123,13 @@ def _parsed(
     return [rows.filter(pa.array(counts, pa.bool_())) if bad else rows], bad
 
 
+@functools.cache
+def _core_kinds(table: str) -> dict[str, pa.DataType]:
+    """Types of the core columns, as the same objects that fragments' heads name."""
+    core = core_schema(table)
+    return {field.name: NAMED_TYPES[str(field.type)] for field in core}
+
+
 def _promote(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     if one == other:
         return one
@@ -132,18 +140,23 @@ def merge_kinds(
     table: str, kinds: dict[str, pa.DataType], schema: pa.Schema, nulls: bytes = b"{}"
 ) -> str | None:
     """Adds the schema's space columns to `kinds`; where one cannot be, adds none and says why."""
-    core = core_schema(table)
     if len(set(schema.names)) != len(schema.names):
         return "a column twice"
     try:
         declared = {name: NAMED_TYPES[kind] for name, kind in json.loads(nulls).items()}
     except (ValueError, LookupError, AttributeError, TypeError) as error:
         return f"foreign: {NULLS_KEY.decode()} ({error})"
-    known = dict(zip(core.names, core.types, strict=True))
+    return _merge(table, kinds, [*zip(schema.names, schema.types, strict=True), *declared.items()])
+
+
+def _merge(table: str, kinds: dict[str, pa.DataType], types: Iterable[tuple[str, pa.DataType]]) -> str | None:
+    core = _core_kinds(table)
     merged = {}
-    for name, found in [*zip(schema.names, schema.types, strict=True), *declared.items()]:
-        if (kind := known.get(name)) is not None:
-            if _promote(found, kind) != kind:
+    for name, found in types:
+        if kinds.get(name) is found:  # thousands of fragments with a hundred columns each, nearly always so
+            continue
+        if (kind := core.get(name)) is not None:
+            if found is not kind and _promote(found, kind) != kind:
                 return f"column {name} is {found}, not {kind}"
         elif table not in EXTENSIBLE or found not in EXTRA_TYPES:
             return f"foreign: column {name} of type {found}"

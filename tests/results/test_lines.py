@@ -63,7 +63,7 @@ def fragments(draw):
     return table, found
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(fragments(), st.booleans())
 def test_by_lines_and_by_parquet_rows_are_the_same(drawn, few):
     table, found = drawn
@@ -211,7 +211,7 @@ def test_a_row_as_long_as_a_book_is_read_beside_others(tmp_path):
 def test_thousands_are_parsed_at_once(tmp_path, monkeypatch):
     """None of them by way of Parquet."""
     store = Store.create(str(tmp_path))
-    for number in range(100):
+    for number in range(40):
         assert store.write_trial(
             trial(f"c{number}", x_p=number, x_q=None), {"x_p": pa.int64(), "x_q": pa.bool_()}
         )
@@ -220,6 +220,6 @@ def test_thousands_are_parsed_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(unifying, "parse", lambda *given: calls.append(1) or parse(*given))
     monkeypatch.setattr("distiller.results.fragments.decode", None)
     rows = store.read("trials")
-    assert sorted(rows.column("x_p").to_pylist()) == list(range(100))
+    assert sorted(rows.column("x_p").to_pylist()) == list(range(40))
     assert rows.schema.field("x_q").type == pa.bool_()
     assert len(calls) == 1

@@ -84,7 +84,8 @@ def test_no_file_is_written_outside_of_the_nodes_folder(shelf, tuned, tmp_path, 
 
 def torn(record: bytes) -> list[bytes]:
     """What a crash, or a server's, leaves of a record."""
-    return [record[:length] for length in range(len(record))] + [b"\0" * len(record), b"[]", b'{"digest": 1}']
+    halves = [record[:length] for length in (0, 1, len(record) // 2, len(record) - 1)]
+    return [*halves, b"\0" * len(record), b"[]", b'{"digest": 1}', b'{"digest": "x", "files": []}']
 
 
 def test_a_torn_record_is_none_and_is_written_again_beside_it(shelf, tuned, tmp_path, caplog):

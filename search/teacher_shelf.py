@@ -14,6 +14,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from distiller.pipelines.shelf import folder_digest, folder_files
@@ -52,13 +53,13 @@ class TeacherShelf:
             self.store.files.put(f"teachers/{key}/{digest}/{name}", (folder / name).read_bytes())
         record = json.dumps({"digest": digest, "files": files}).encode()
         for path in _records(key):
-            held = settled(lambda _, path=path: self._put_new(path, record))
+            held = settled(partial(self._put_new, path, record))
             if (found := Record.read(path, held)) is not None:
                 return found.digest
             _log.warning("%s/%s: torn, written again beside it", self.store.url, path)
         raise AssertionError("there is always another path")
 
-    def _put_new(self, path: str, record: bytes) -> bytes:
+    def _put_new(self, path: str, record: bytes, last: bool) -> bytes:
         """What the path holds then; MovedError where that cannot be seen yet."""
         if self.store.files.put_new(path, record):
             return record

@@ -33,7 +33,8 @@ class AssignmentSearcher(Searcher):
     A dataset's trials begin when it is prepared, while others still are.
 
     Attributes:
-        problem: why the launch cannot go on, once something is wrong with a preparation or a node.
+        problem: why the launch cannot go on, once something is wrong with a preparation, a node or
+            the storage.
         prepared_at: `time.perf_counter()` when the last preparation had ended.
     """
 

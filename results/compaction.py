@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from distiller.results.files import Files
-from distiller.results.fragments import Fragment, own_path, unify
+from distiller.results.fragments import Fragment, Unparsed, own_path
 from distiller.results.manifest import (
     DATA_FILE,
     WRITE_COLUMN,
@@ -40,6 +40,7 @@ from distiller.results.manifest import (
 from distiller.results.reading import PAUSES, read_fragments, settled
 from distiller.results.schema import core_schema
 from distiller.results.store import SORT, Store
+from distiller.results.unify import unify
 from distiller.spaces.errors import InputError
 
 COMPACTED = ("trials", "attempts", "epochs")
@@ -51,6 +52,9 @@ otherwise, and clocks differ."""
 
 ROUND = 20_000
 """Fragments that one commit takes at most: they are in memory together, at about 20 KB each."""
+
+ABANDONED_SECONDS = 86_400.0
+"""A file that is half-written for so long has no writer any more: no write waits for longer than minutes."""
 
 FILE_ROWS = 250_000
 """A data file that has so many rows is not merged any further."""
@@ -110,6 +114,11 @@ def compact(store: Store, sweep: str | None = None, settle: float = SETTLE_SECON
         )
     sweeps = store.sweeps() if sweep is None else [store.check_sweep(sweep)]
     return [_compact_table(store.files, table, one, settle) for one in sweeps for table in COMPACTED]
+
+
+def remove_abandoned(store: Store) -> int:
+    """Removes the half-written files of writers that were killed a day ago or longer; how many there were."""
+    return store.files.remove_abandoned(ABANDONED_SECONDS)
 
 
 def _compact_table(files: Files, table: str, sweep: str, settle: float) -> Compaction:
@@ -197,7 +206,7 @@ def _final(files: Files, sweep: str, names: Sequence[str], settle: float) -> lis
     return [name for name, key in keys.items() if key in final]
 
 
-def _with_write_ids(table: str, rows: pa.Table, fragments: Iterable[Fragment]) -> pa.Table:
+def _with_write_ids(table: str, rows: pa.Table, fragments: Iterable[Fragment | Unparsed]) -> pa.Table:
     if table == "epochs":  # replaced, not put where none is
         return rows
     writes = {key_of(table, own_path(one.path).rsplit("/", 1)[-1]): one.write_id for one in fragments}

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from distiller.results.entries import finite
-from distiller.results.fragments import BadFragmentError, decode, fragment_path, unify
+from distiller.results.fragments import BadFragmentError, Heads, fragment_path, open_fragment
 from distiller.results.schema import Identity
 from distiller.results.store import Row, Store
+from distiller.results.unify import unify
 from distiller.spaces.config import PipelineConfig
 
 FEW = 256
@@ -63,12 +64,12 @@ def _rows_of(store: Store, table: str, paths: Sequence[str], sweep: str) -> list
     if not paths:
         return []
     if len(paths) <= FEW:
-        fragments = []
+        fragments, heads = [], Heads()
         for path, data in zip(paths, store.files.read_many(paths), strict=True):
             if isinstance(data, Exception):  # compacted, or a trial that never was evaluated
                 break
             try:
-                fragments.append(decode(table, path, data))
+                fragments.append(open_fragment(table, path, data, None, heads))
             except BadFragmentError:  # torn: the store's own reader says so
                 break
         else:

@@ -18,7 +18,8 @@ class Files(Protocol):
     says whether it holds `data` now: of writers of different bytes one wins, and a writer whom an error left
     in doubt may ask again. `open` gives a file to read from in any order (a pyarrow file), FileNotFoundError
     where there is none. `remove_folder` takes all with it, what is never listed too; a folder that is not
-    there is no error.
+    there is no error. `remove_abandoned` removes what killed writers left half-written, unless it changed in
+    the last `seconds`, and says how much that was.
     """
 
     @property
@@ -36,6 +37,7 @@ class Files(Protocol):
     def put_new(self, path: str, data: bytes) -> bool: ...
     def remove(self, path: str) -> None: ...
     def remove_folder(self, path: str) -> None: ...
+    def remove_abandoned(self, seconds: float) -> int: ...
 
 
 def open_files(url: str) -> Files:

@@ -9,7 +9,9 @@ on listings or attributes being up to date.
 import errno
 import logging
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from distiller.spaces.errors import InputError
 _log = logging.getLogger("distiller.results")
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _GONE = "the store's folder is gone"
+_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{32}\.(?:tmp|first|gone)|\.probe-[0-9a-f]{32}")
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 
 
@@ -39,23 +42,30 @@ class LocalFiles:
 
     def _inside(self, path: str) -> Path:
         """Where `path` is; InputError where a folder on the way, or its name, leads out of the store."""
-        parts = path.split("/")
-        if "\0" in path or any(part in ("", ".", "..") or "\\" in part for part in parts):
+        *folders, name = path.split("/")
+        self._check(path, name)
+        return Path(self._folder(path, folders), name)
+
+    def _check(self, path: str, *parts: str) -> None:
+        if "\0" in path or "\\" in path or not {"", ".", ".."}.isdisjoint(parts):
             raise InputError(f"--store {self.url}: {path[:120]!r} is no path in it")
+
+    def _folder(self, path: str, parts: Sequence[str]) -> str:
+        self._check(path, *parts)
         folder = self.url
-        for part in parts[:-1]:
+        for part in parts:
             folder = os.path.join(folder, part)
             if os.path.islink(folder):
                 raise InputError(
                     f"--store {self.url}: {folder} is a link, and links in a store are not followed; "
                     "put the folder itself there"
                 )
-        return Path(folder, parts[-1])
+        return folder
 
-    def _read(self, path: str) -> bytes:
-        handle = os.open(self._inside(path), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        with open(handle, "rb") as file:
-            return file.read()
+    def _read(self, place: str | Path) -> bytes:
+        handle = os.open(place, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        with open(handle, "rb", buffering=0) as file:
+            return file.readall()
 
     def folders(self, path: str) -> list[str]:
         return self._list(path, folders=True)
@@ -79,15 +89,20 @@ class LocalFiles:
 
     def read(self, path: str) -> bytes | None:
         try:
-            return self._read(path)
+            return self._read(self._inside(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def read_many(self, paths: Sequence[str]) -> list[bytes | Exception]:
         found: list[bytes | Exception] = []
+        folders: dict[str, str] = {}  # thousands of files are in a few
         for path in paths:
+            above, _, name = path.rpartition("/")
             try:
-                found.append(self._read(path))
+                self._check(path, name)
+                if above not in folders:
+                    folders[above] = self._folder(path, above.split("/") if above else [])
+                found.append(self._read(f"{folders[above]}/{name}"))
             except (OSError, InputError) as error:
                 found.append(error)
         return found
@@ -189,6 +204,28 @@ class LocalFiles:
             shutil.rmtree(self._inside(path))
         except FileNotFoundError:  # no such folder, or another process removes it too
             return
+
+    def remove_abandoned(self, seconds: float) -> int:
+        removed, before = 0, time.time() - seconds
+        for folder, folders, names in os.walk(self.url, onerror=_unless_gone):
+            for place in (Path(folder, n) for n in (*folders, *names) if _HALF_WRITTEN.fullmatch(n)):
+                try:
+                    if place.lstat().st_ctime > before:  # renaming changes that, and not what is inside
+                        continue
+                    if place.is_dir() and not place.is_symlink():
+                        shutil.rmtree(place)
+                    else:
+                        place.unlink()
+                except FileNotFoundError:  # another process removes it too, or its writer lives
+                    continue
+                removed += 1
+            folders[:] = [name for name in folders if name[0] != "."]
+        return removed
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _first(final: Path) -> Path:

@@ -23,8 +23,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from distiller.results.files import Files
-from distiller.results.fragments import Quarantined, merge_kinds, own_path
+from distiller.results.fragments import Quarantined, own_path
 from distiller.results.schema import IDENTITY, SCHEMA_VERSION, TABLE_KEY, VERSION_KEY
+from distiller.results.unify import merge_kinds
 from distiller.spaces.errors import InputError
 
 ROOT = "compacted"

@@ -98,6 +98,9 @@ class PatientFiles:
     def remove_folder(self, path: str) -> None:
         self._patiently(path, lambda: self.files.remove_folder(path))
 
+    def remove_abandoned(self, seconds: float) -> int:
+        return self._patiently("half-written files", lambda: self.files.remove_abandoned(seconds))
+
     def _patiently(self, path: str, work: Callable[[], _Answer]) -> _Answer:
         began, pause, failed = self.clock(), FIRST_PAUSE, False
         while True:

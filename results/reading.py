@@ -15,8 +15,17 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from distiller.results.files import Files
-from distiller.results.fragments import BadFragmentError, Fragment, Quarantined, decode, firsts, unify
+from distiller.results.fragments import (
+    BadFragmentError,
+    Fragment,
+    Heads,
+    Quarantined,
+    Unparsed,
+    firsts,
+    open_fragment,
+)
 from distiller.results.manifest import ROOT, Compacted, MovedError, generations, latest
+from distiller.results.unify import unify
 from distiller.spaces.errors import InputError
 
 PAUSES = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -127,29 +136,36 @@ def snapshot(
 
 def read_fragments(
     files: Files, table: str, paths: Sequence[str], columns: Sequence[str] | None = None, last: bool = True
-) -> tuple[list[Fragment], list[Quarantined]]:
+) -> tuple[list[Fragment | Unparsed], list[Quarantined]]:
     """The fragments that count, and those that are none; MovedError as `snapshot`."""
 
-    def parse(chunk: Sequence[str]) -> list[Fragment | Quarantined]:
+    heads = Heads()
+
+    def parse(chunk: Sequence[str]) -> list[Fragment | Unparsed | Quarantined]:
         found = zip(chunk, files.read_many(chunk), strict=True)
-        return [_parse(table, path, data, columns, last) for path, data in found]
+        return [_parse(table, path, data, columns, last, heads) for path, data in found]
 
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     with ThreadPoolExecutor(_THREADS) as pool:
         parsed = [got for part in pool.map(parse, chunks) for got in part]
-    fragments = firsts([got for got in parsed if isinstance(got, Fragment)])
-    return fragments, [got for got in parsed if isinstance(got, Quarantined)]
+    bad = [got for got in parsed if isinstance(got, Quarantined)]
+    return firsts([got for got in parsed if not isinstance(got, Quarantined)]), bad
 
 
 def _parse(
-    table: str, path: str, data: bytes | Exception, columns: Sequence[str] | None, last: bool
-) -> Fragment | Quarantined:
+    table: str,
+    path: str,
+    data: bytes | Exception,
+    columns: Sequence[str] | None,
+    last: bool,
+    heads: Heads,
+) -> Fragment | Unparsed | Quarantined:
     if isinstance(data, Exception):
         gone = isinstance(data, FileNotFoundError) or getattr(data, "errno", None) == errno.ESTALE
         if gone and not last:
             raise MovedError(path)
         return Quarantined(path, f"not readable ({' '.join(f'{type(data).__name__}: {data}'.split())[:200]})")
     try:
-        return decode(table, path, data, columns)
+        return open_fragment(table, path, data, columns, heads)
     except BadFragmentError as error:
         return Quarantined(path, str(error))

@@ -97,6 +97,9 @@ class RemoteFiles:
     def remove(self, path: str) -> None:
         self.filesystem.rm_file(f"{self.root}/{path}")
 
+    def remove_abandoned(self, seconds: float) -> int:
+        return 0  # an object is put whole or not at all
+
     def remove_folder(self, path: str) -> None:
         try:
             self.filesystem.rm(f"{self.root}/{path}", recursive=True)

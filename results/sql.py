@@ -42,14 +42,20 @@ def query(store: Store, sql: str, sweep: str | None = None) -> pa.Table:
     InputError, one line that begins with "SQL:", where the statement fails, is not a single read, or
     reaches for a file.
     """
-    with duckdb.connect(":memory:") as connection:
+    with duckdb.connect(":memory:") as connection:  # one for all: to open it takes a third of a short query
         _check(connection, sql)
+        for setting in _LOCKDOWN:
+            connection.execute(setting)
+        return _answer(connection, store, sql, sweep)
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, store: Store, sql: str, sweep: str | None) -> pa.Table:
     # A table that the statement cannot mean is not read; one that is not there fails, never reads empty.
     named = [name for name in TABLES if re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
     for _ in PAUSES:
         scans = {name: store.scan(name, sweep) for name in named or TABLES}
         try:
-            return _run(sql, scans)
+            return _run(connection, sql, scans)
         except _USERS as error:
             raise InputError(_one_line(error)) from error
         except (duckdb.Error, RuntimeError, OSError) as error:
@@ -59,17 +65,14 @@ def query(store: Store, sql: str, sweep: str | None = None) -> pa.Table:
             if not any(broken for _, broken in sound.values()):
                 raise InputError(_one_line(error)) from error
             warn_of([item for _, broken in sound.values() for item in broken])
-            return _run(sql, {name: scan for name, (scan, _) in sound.items()})
+            return _run(connection, sql, {name: scan for name, (scan, _) in sound.items()})
     raise InputError(f"--store {store.url}: compactions commit all the time; let one finish")
 
 
-def _run(sql: str, scans: Mapping[str, Snapshot]) -> pa.Table:
-    with duckdb.connect(":memory:") as connection:
-        for name, scan in scans.items():
-            connection.register(name, scan.dataset() if scan.compacted else scan.raw)
-        for setting in _LOCKDOWN:
-            connection.execute(setting)
-        return connection.sql(sql).to_arrow_table()
+def _run(connection: duckdb.DuckDBPyConnection, sql: str, scans: Mapping[str, Snapshot]) -> pa.Table:
+    for name, scan in scans.items():
+        connection.register(name, scan.dataset() if scan.compacted else scan.raw)
+    return connection.sql(sql).to_arrow_table()
 
 
 def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

@@ -313,15 +313,19 @@ def compact(
     from dataclasses import asdict
 
     from distiller.results.compaction import compact as run_compact
+    from distiller.results.compaction import remove_abandoned
     from distiller.results.store import Store
 
     with errors.status("compacting"):
-        done = run_compact(Store.open(store), sweep, settle)
+        done = run_compact(opened := Store.open(store), sweep, settle)
+        abandoned = remove_abandoned(opened)
     if as_json:
         _print_json([asdict(one) for one in done])
         return
     for one in done:
         console.print(one.said, soft_wrap=True, highlight=False)
+    if abandoned:
+        console.print(f"{abandoned:,} half-written files of killed writers removed", highlight=False)
 
 
 @app.command()

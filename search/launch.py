@@ -44,6 +44,7 @@ from distiller.search.samplers import make_sampler
 from distiller.search.schedulers import RungScheduler
 from distiller.search.searcher import AssignmentSearcher
 from distiller.search.session import provenance, ray_session, run_trials
+from distiller.search.upkeep import kept_compact
 from distiller.search.warm import Warm, check_warm, warm_file, warm_start
 from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.files import write_yaml
@@ -169,8 +170,9 @@ def train(running: Running) -> None:
     targets = targets_of(sweep.mirrors, Path(running.launch.base))
     started = time.perf_counter()
     searcher = AssignmentSearcher(running.launch, store, progress, preparations, agenda_of, scheduler.errors)
-    scheduler.release, searcher.orphaned = searcher.release, scheduler.orphaned
-    with fed(store, sweep.name, targets, progress.note):
+    scheduler.release, scheduler.fail = searcher.release, searcher.fail
+    searcher.orphaned = scheduler.orphaned
+    with fed(store, sweep.name, targets, progress.note), kept_compact(store, sweep.name, progress.note):
         run_trials(running.launch, searcher, scheduler)
     assert searcher.prepared_at is not None
     running.seconds[phases[0]] = searcher.prepared_at - started

@@ -11,6 +11,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from distiller.results.store import Store
 from distiller.search.assignment import Assignment, Outcome, outcomes_from_json
+from distiller.search.guarding import ends_the_launch
 from distiller.search.rows import revived, space_columns
 from distiller.search.stopping import Curve, Reached, StoppingRule, make_rule
 from distiller.spaces.config import PipelineConfig
@@ -23,6 +24,7 @@ class RungScheduler(FIFOScheduler):
     A trial takes part only in rungs at which it predicts: the score of one that is still in its first stage
     is neither judged nor held against others. A trial that is stopped gets its row here, since only here it
     is known. A worker that stands by is stopped once `release` says so, or a trial waits for its place.
+    `fail` hears of what goes wrong here.
     """
 
     def __init__(self, store: Store, rungs: Sequence[int], scheduler: Scheduler | None):
@@ -32,6 +34,7 @@ class RungScheduler(FIFOScheduler):
         self.errors: dict[str, Exception] = {}
         self.lost: dict[str, Any] = {}
         self.release: Callable[[], bool] = lambda: True
+        self.fail: Callable[[Exception], None] = _raise
         self.by_dataset: dict[str, StoppingRule] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -75,6 +78,7 @@ class RungScheduler(FIFOScheduler):
                 rung = self.rungs.index(step)
                 self.rule(dataset).stops(Reached(trial_id, config_id, rung, score, curve[:number]))
 
+    @ends_the_launch(TrialScheduler.CONTINUE)
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Go on, or stop here and now."""
         if "standby" in result:
@@ -105,6 +109,7 @@ class RungScheduler(FIFOScheduler):
             (outcome,) = outcomes_from_json(result["outcomes"])
             self._learn(assignment.dataset, trial.trial_id, outcome, int(result["resumed_from"]))
 
+    @ends_the_launch()
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """The last step is no rung: nothing to compare, but rungs that were passed before a crash count."""
         if "resumed_from" in result and len(_assigned(trial).tasks) == 1:
@@ -119,12 +124,17 @@ class RungScheduler(FIFOScheduler):
         self.lost = {name: trial for name, trial in self.lost.items() if trial.status not in over}
         return any(trial.status == Trial.PENDING for trial in self.lost.values())
 
+    @ends_the_launch()
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Nothing to compare, but the searcher, which Ray tells less, wants the reason."""
         self.lost[trial.trial_id] = trial
         error = trial.get_error()
         if error is not None:
             self.errors[trial.trial_id] = error
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _assigned(trial: Any) -> Assignment:

@@ -14,6 +14,7 @@ from distiller.results.patience import StorageError
 from distiller.results.store import Store
 from distiller.search.agenda import Agenda
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task, outcomes_from_json
+from distiller.search.guarding import ends_the_launch
 from distiller.search.past import ended_outcomes
 from distiller.search.prepared import Prepared
 from distiller.search.progress import Progress
@@ -32,7 +33,8 @@ class AssignmentSearcher(Searcher):
     A dataset's trials begin when it is prepared, while others still are.
 
     Attributes:
-        problem: why the launch cannot go on, once something is wrong with a preparation or a node.
+        problem: why the launch cannot go on, once something is wrong with a preparation, a node or
+            the storage.
         prepared_at: `time.perf_counter()` when the last preparation had ended.
     """
 
@@ -79,6 +81,11 @@ class AssignmentSearcher(Searcher):
         ready = len(self.agendas) == len(self.prepared)
         return ready and all(agenda.finished for agenda in self.agendas.values())
 
+    def fail(self, error: Exception) -> None:
+        """The launch cannot go on; what went wrong first is what it ends with."""
+        self.problem = self.problem or error
+
+    @ends_the_launch()
     def suggest(self, trial_id: str) -> Any:
         """The next preparation or assignment; None where what is in progress decides what comes next."""
         if self.alone or self.problem is not None:
@@ -127,6 +134,7 @@ class AssignmentSearcher(Searcher):
             return True
         return self._look_ahead() is not None or not self._more_may_come()
 
+    @ends_the_launch()
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A rung was reached: show it. A worker no longer needs to be alone: go on."""
         if trial_id in self.preparing:
@@ -135,6 +143,7 @@ class AssignmentSearcher(Searcher):
             for outcome in outcomes_from_json(result["outcomes"]):
                 self.progress.reached(self.running[trial_id], outcome)
 
+    @ends_the_launch()
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
@@ -153,6 +162,8 @@ class AssignmentSearcher(Searcher):
             return
         if error or result is None or "outcomes" not in result:
             outcomes = self._give_up(assignment, self.errors.get(trial_id))
+            if self.problem is not None:  # its checkpoint stays too
+                return
         else:
             outcomes = outcomes_from_json(result["outcomes"])
         if error or result is None or result.get("checkpoint"):

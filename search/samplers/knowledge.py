@@ -6,7 +6,8 @@ import math
 from collections import Counter
 
 from distiller.search.assignment import Outcome
-from distiller.search.samplers.tpe import Direction, Tpe
+from distiller.search.samplers.group_tpe import Direction
+from distiller.search.samplers.tpe import Tpe
 from distiller.spaces.coordinates import depth
 from distiller.spaces.search import Search
 from distiller.spaces.space import Space

@@ -7,9 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import uuid
+from pathlib import Path
 
 import pytest
 
+from distiller.results import local_files
 from distiller.results.local_files import LocalFiles
 
 
@@ -80,6 +84,42 @@ def test_without_links_what_a_dead_writer_committed_is_put_in_place(files, monke
     monkeypatch.setattr(os, "link", link)
     assert files.put_new("a/b", b"alive") is (winner == b"alive")
     assert files.read("a/b") == winner
+
+
+def test_what_killed_writers_left_goes_when_it_is_a_day_old(files, monkeypatch):
+    os.makedirs(files.url)
+    for table in ("trials", "attempts"):
+        files.put_new(f"{table}/s/row", b"whole")
+        files.put_new(f"{table}/s/.looks.tmp", b"another's")
+    half = [f"trials/s/.{uuid.uuid4().hex}.{kind}" for kind in ("tmp", "first", "gone")]
+    half += [f"compacted/trials/s/.{uuid.uuid4().hex}.tmp", f".probe-{uuid.uuid4().hex}"]
+    kept = "trials/s/.row.first"  # of a mount without hard links: it decides who won
+    for path in (*half, kept):
+        place = Path(files.url, path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if path.endswith(("first", "gone")):
+            place.mkdir()
+            place = place / "data"
+        place.write_bytes(b"half")
+    (Path(files.url) / "elsewhere").symlink_to("/", target_is_directory=True)
+    before = set(Path(files.url).rglob("*"))
+    assert files.remove_abandoned(86_400) == 0
+    assert set(Path(files.url).rglob("*")) == before
+    later = time.time() + 86_410
+    monkeypatch.setattr(local_files.time, "time", lambda: later)
+    assert files.remove_abandoned(86_400) == len(half)
+    gone = {Path(files.url, path) for path in half}
+    left = {path for path in before if path not in gone and path.parent not in gone}
+    assert set(Path(files.url).rglob("*")) == left
+    assert files.remove_abandoned(86_400) == 0
+
+
+def test_a_killed_writers_file_is_such_a_one(files):
+    os.makedirs(files.url)
+    subprocess.run([sys.executable, "-c", DIES, files.url, "0"], check=False)
+    assert len(os.listdir(f"{files.url}/a")) == 2
+    assert files.remove_abandoned(0) == 2
+    assert os.listdir(f"{files.url}/a") == []
 
 
 def test_no_lock_is_taken(either, monkeypatch):

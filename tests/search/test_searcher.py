@@ -8,17 +8,22 @@ from dataclasses import replace
 
 import pytest
 from ray.exceptions import RayTaskError
+from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from rich.console import Console
 
+from distiller.results.patience import StorageError
 from distiller.search import session
 from distiller.search.agenda import Agenda, Proposals
 from distiller.search.assignment import Assignment, Outcome, Preparation, Task, outcomes_to_json
 from distiller.search.prepared import Prepared
 from distiller.search.progress import Progress
 from distiller.search.rows import attempt_row
+from distiller.search.schedulers import RungScheduler
 from distiller.search.searcher import STANDBY, AssignmentSearcher
 from distiller.spaces.errors import InputError
+from distiller.spaces.search import Asha
+from tests.search.test_scheduler import FakeTrial
 from tests.search.trials import make, played
 
 PREPARED = Prepared("animals", "bert", 2, {"metric": "matthews", "teacher_score": 0.5}, {}, ["a note"])
@@ -188,6 +193,66 @@ def test_a_worker_that_cannot_start_says_why(bench):
     (row,) = bench.store.read("trials", "tiny").to_pylist()
     assert (row["error"], row["attempt"]) == ("PermissionError: no store here", 0)
     assert "the store" in row["traceback"]
+
+
+class Away:
+    """A store whose writes fail for longer than anyone waits, as `PatientFiles` has them fail."""
+
+    def __getattr__(self, name):
+        def fails(*given, **named):
+            raise StorageError("--store x: no space; mend the storage and launch again")
+
+        return fails
+
+
+def test_storage_that_fails_under_the_driver_ends_the_launch_with_its_line(bench):
+    """Tune would take the error for the trial's, and run it again."""
+    searcher = searcher_of(bench, trials=4)
+    first, second = assigned(searcher.suggest("1")), assigned(searcher.suggest("2"))
+    bench.store.write_checkpoint("tiny", first.key, b"state")
+    store, searcher.store = searcher.store, Away()
+    searcher.on_trial_complete("1", error=True)
+    assert isinstance(searcher.problem, StorageError)
+    assert searcher.suggest("3") is None
+    assert searcher.release()
+    searcher.on_trial_complete("2", {"outcomes": "[]", "done": True})
+    searcher.fail(ValueError("what follows from it"))
+    searcher.store = store
+    assert str(searcher.problem).startswith("--store x: no space")
+    assert (store.finished("tiny"), store.read_checkpoint("tiny", first.key)) == ({}, b"state")
+    assert second != first
+
+
+def test_a_workers_storage_error_fails_no_trial_and_leaves_its_checkpoint(bench):
+    error = RayTaskError("step", "Traceback", StorageError("--store x: away"))
+    searcher = searcher_of(bench, errors={"1": error})
+    assignment = assigned(searcher.suggest("1"))
+    bench.store.write_checkpoint("tiny", assignment.key, b"state")
+    searcher.on_trial_complete("1", error=True)
+    assert str(searcher.problem) == "--store x: away"
+    assert bench.store.finished("tiny") == {}
+    assert bench.store.read_checkpoint("tiny", assignment.key) == b"state"
+
+
+def test_a_stopped_row_that_cannot_be_written_ends_the_launch(bench):
+    searcher = searcher_of(bench)
+    runner = bench.runner(rungs=(4, 8))
+    sent = runner.step()
+    scheduler = RungScheduler(Away(), [4, 8, 12], Asha(reduction=2))
+    scheduler.release, scheduler.fail = searcher.release, searcher.fail
+    better, worse = (FakeTrial(name, {"assignment": runner.assignment.to_json()}) for name in "ab")
+    above = {**sent, "score": sent["score"] + 1}
+    assert scheduler.on_trial_result(None, better, above) == TrialScheduler.CONTINUE
+    assert searcher.problem is None
+    assert scheduler.on_trial_result(None, worse, sent) == TrialScheduler.CONTINUE
+    assert isinstance(searcher.problem, StorageError)
+
+
+def test_an_error_of_our_own_is_not_taken_for_a_trials(bench):
+    searcher = searcher_of(bench)
+    searcher.suggest("1")
+    searcher.on_trial_complete("1", {"outcomes": "not JSON", "done": True})
+    assert isinstance(searcher.problem, ValueError)
 
 
 def test_what_a_worker_wrote_before_it_died_stays(bench):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,15 +78,46 @@ def test_no_file_is_written_outside_of_the_nodes_folder(shelf, tuned, tmp_path, 
     record = {"digest": digest_of(files), "files": files}
     shelf.store.files.put("teachers/key/first.json", json.dumps(record).encode())
     before = set(tmp_path.rglob("*"))
-    with pytest.raises(InputError, match=r"first\.json is gone or damaged"):
+    with pytest.raises(InputError, match=r"the record of teachers/key is gone or damaged"):
         shelf.fetch("key", record["digest"], tmp_path / "copy")
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_a_torn_record_is_none_and_is_replaced(shelf, tuned):
-    shelf.store.files.put("teachers/key/first.json", b'{"dig')
-    assert shelf.first("key") is None
-    assert shelf.offer("key", tuned) == shelf.first("key") == folder_digest(tuned)
+def torn(record: bytes) -> list[bytes]:
+    """What a crash, or a server's, leaves of a record."""
+    halves = [record[:length] for length in (0, 1, len(record) // 2, len(record) - 1)]
+    return [*halves, b"\0" * len(record), b"[]", b'{"digest": 1}', b'{"digest": "x", "files": []}']
+
+
+def test_a_torn_record_is_none_and_is_written_again_beside_it(shelf, tuned, tmp_path, caplog):
+    digest = shelf.offer("whole", tuned)
+    record = shelf.store.files.read("teachers/whole/first.json")
+    for number, data in enumerate(torn(record)):
+        key = f"k{number}"
+        shelf.store.files.put(f"teachers/{key}/first.json", data)
+        assert shelf.first(key) is None
+        assert shelf.offer(key, tuned) == shelf.first(key) == digest
+        assert f"teachers/{key}/first.json: torn" in caplog.text
+    shelf.fetch("k0", digest, tmp_path / "copy")
+    assert folder_digest(tmp_path / "copy") == digest
+    with pytest.raises(InputError, match="is gone or damaged"):
+        shelf.fetch("k0", "another", tmp_path / "other")
+
+
+def test_nodes_that_mend_a_record_at_once_agree(shelf, tuned, tmp_path):
+    """Each with a teacher of its own; the record beside the torn one is torn too."""
+    for name in ("first", "first~1"):
+        shelf.store.files.put(f"teachers/key/{name}.json", b'{"dig')
+    offers = []
+    for number in range(6):
+        folder = tmp_path / f"tuned{number}"
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(bytes([number]))
+        offers.append(folder)
+    with ThreadPoolExecutor(len(offers)) as pool:
+        taken = set(pool.map(lambda folder: shelf.offer("key", folder), offers))
+    assert taken == {shelf.first("key")}
+    assert taken < set(map(folder_digest, offers))
 
 
 def test_nodes_that_would_tune_differently_share_one_teacher(shelf, bench, tmp_path, monkeypatch):

@@ -171,6 +171,7 @@ def report(scratch: Path, console: Console, trials: int = 10_000, large: int = 1
         f"{trials:,} trials in fragments, compacted; {large:,} trials compacted, "
         f"{size / 2**20:,.0f} MiB; {len(types)} columns of the space"
     )
+    gc.unfreeze()
     return {name: took._asdict() for name, took in medians.items()}
 
 

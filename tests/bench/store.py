@@ -6,6 +6,7 @@ Rows have every column of the table and of the space; configs are drawn from the
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import resource
 import statistics
@@ -135,6 +136,7 @@ def report(scratch: Path, console: Console, trials: int = 10_000, large: int = 1
     types = {name: ARROW[kind] for name, kind in column_types().items()}
     store = Store.create(str(scratch / "raw"))
     written = rows(configs, trials, rng)
+    gc.freeze()  # a query's process does not hold them
 
     def write() -> None:
         for row in written:
@@ -169,6 +171,7 @@ def report(scratch: Path, console: Console, trials: int = 10_000, large: int = 1
         f"{trials:,} trials in fragments, compacted; {large:,} trials compacted, "
         f"{size / 2**20:,.0f} MiB; {len(types)} columns of the space"
     )
+    gc.unfreeze()
     return {name: took._asdict() for name, took in medians.items()}
 
 

@@ -190,7 +190,7 @@ def test_a_full_disk_is_waited_for(tiny_disk, caplog):
     (tiny_disk / "ballast").write_bytes(bytes(40_000))
     files = PatientFiles(store.files)
     threading.Timer(0.6, (tiny_disk / "ballast").unlink).start()
-    assert Store(files).write_trial(trial(traceback="x" * 30_000))
+    assert Store(files).write_trial(trial(traceback="x" * 15_000))  # which a file has twice
     assert "No space left on device" in caplog.text
     got, bad = store.read_with_report("trials")
     assert (got.num_rows, bad) == (1, [])

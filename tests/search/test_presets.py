@@ -108,6 +108,7 @@ def swept(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_every_preset_starts_the_search(swept):
     search = [row for row in swept.rows("own") if row["role"] == "search"]
     assert len(search) == len(PRESETS) + 2
@@ -118,6 +119,7 @@ def test_every_preset_starts_the_search(swept):
     assert {"pkd", "minilm", "minilm_v2", "crd", "mi_alpha", "cosine", "huber"} <= objectives
 
 
+@pytest.mark.slow
 def test_own_parts_are_in_the_table_and_train_again(swept):
     rows = [row for row in swept.rows("own") if row["role"] == "search" and row["origin"] != "warm"]
     for row in rows:

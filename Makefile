@@ -39,6 +39,7 @@ lint: $(READY_DEV)
 bench: $(READY)
 	$(PY) tests/bench/run.py
 	$(PY) tests/bench/store.py
+	$(PY) tests/bench/orchestration.py
 
 chaos: $(READY_DEV)
 	OMP_NUM_THREADS=1 $(PY) -m tests.chaos

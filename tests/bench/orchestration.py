@@ -89,7 +89,12 @@ def plain(folder: Path, trials: int) -> dict[str, float]:
             max_concurrent_trials=WORKERS,
             reuse_actors=True,
         ),
-        run_config=tune.RunConfig(storage_path=str(folder / "ray"), callbacks=[Times()], verbose=0),
+        run_config=tune.RunConfig(
+            storage_path=str(folder / "ray"),
+            callbacks=[Times()],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            verbose=0,
+        ),
     ).fit()
     return _figures(ended[-1] - ended[0], len(ended))
 

@@ -7,7 +7,7 @@ import itertools
 import math
 import operator
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -181,13 +181,20 @@ class CohortRun:
             rows=len(self.material.tokens()),
         )
 
-    def advance(self, until: int) -> list[Progress]:
-        """Train to step `until` and evaluate: one report for each member that is left, in order."""
-        started = time.perf_counter()
-        while self.step < min(until, self.steps) and any(name not in self.errors for name in self.names):
+    def advance(self, until: int, after_step: Callable[[], None] | None = None) -> list[Progress]:
+        """Train to step `until` and evaluate: one report for each member that is left, in order.
+
+        `after_step` is called after each step but the last one; the state may be taken there.
+        """
+        started, until = time.perf_counter(), min(until, self.steps)
+        while self.step < until and any(name not in self.errors for name in self.names):
             self._train_step()
             if self.step % DIVERGENCE_INTERVAL == 0:
                 self._note_divergence()
+            if after_step is not None and self.step < until:
+                self.train_seconds += time.perf_counter() - started
+                after_step()
+                started = time.perf_counter()
         self._note_divergence()
         if self.material.device.type == "cuda":
             torch.cuda.synchronize(self.material.device)

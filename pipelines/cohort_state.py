@@ -1,4 +1,4 @@
-"""The state of a cohort in training between two evaluations: taken out of one run, put into a fresh one.
+"""The state of a cohort in training between two steps: taken out of one run, put into a fresh one.
 
 What follows from the configs, the seeds and the step is not kept but found again: views, batches, the
 masks of dropout, schedules, the stage.
@@ -18,16 +18,11 @@ if TYPE_CHECKING:
 
 
 def run_state(run: CohortRun) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Copies of all tensors by name, and what JSON holds.
-
-    Raises:
-        ValueError: losses have been summed up since the last evaluation.
-    """
-    if run.sum_steps:
-        raise ValueError(f"step {run.step} is between two evaluations")
+    """Copies of all tensors by name, and what JSON holds."""
     leaves = _leaves(run)
     moments, optimizer = _moments(run)
-    tensors = {**leaves, **_others(run)}
+    sums = {f"sum.{part}": total for part, total in run.sums.items()}
+    tensors = {**leaves, **_others(run), **sums}
     for name, pair in zip(leaves, moments, strict=True):
         tensors |= {f"{moment}.{name}": value for moment, value in pair.items()}
     rest = {
@@ -38,6 +33,9 @@ def run_state(run: CohortRun) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "mixing": run.mixing.bit_generator.state,
         "contrasting": run.contrasting.bit_generator.state,
         "optimizer": optimizer,
+        "sums": list(run.sums),  # in their order, which the losses of reports have too
+        "sum_steps": run.sum_steps,
+        "errors": {str(name): error for name, error in run.errors.items()},
     }
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}, rest
 
@@ -56,8 +54,10 @@ def put_run_state(run: CohortRun, tensors: dict[str, Tensor], rest: dict[str, An
     run.rates, run.train_seconds = [float(rate) for rate in rest["rates"]], float(rest["train_seconds"])
     run.mixing.bit_generator.state = rest["mixing"]
     run.contrasting.bit_generator.state = rest["contrasting"]
+    run.sum_steps, run.errors = int(rest["sum_steps"]), {int(n): str(e) for n, e in rest["errors"].items()}
     leaves = _leaves(run)
     left = dict(tensors)
+    run.sums = {part: left.pop(f"sum.{part}").to(run.material.device) for part in rest["sums"]}
     for name, tensor in {**leaves, **_others(run)}.items():
         _copy(tensor, left.pop(name), name)
     # After the leaves: the flat tensors of a single student's optimizer take their values over.

@@ -100,7 +100,7 @@ class Distillation:
         return not self.ahead
 
     def state(self) -> State:
-        """All that `restored` needs to go on from here: an evaluation, and `keep` where that followed.
+        """All that `restored` needs to go on from here: after a step, or an evaluation and what `keep` did.
 
         Raises:
             ValueError: nothing is left to do.
@@ -138,9 +138,13 @@ class Distillation:
         work.ahead = [stop for stop in work.ahead if stop > work.run.step]
         return work
 
-    def advance(self) -> list[Progress]:
-        """On to the next evaluation; members that failed are dropped after their report."""
-        reports = self.run.advance(self.ahead.pop(0))
+    def advance(self, after_step: Callable[[], None] | None = None) -> list[Progress]:
+        """On to the next evaluation; members that failed are dropped after their report.
+
+        `after_step` is called after each step but the last one; `state` may be taken there.
+        """
+        reports = self.run.advance(self.ahead[0], after_step)
+        self.ahead.pop(0)
         self.memory.sample()
         for report in reports:
             result = self.results[report.member]

@@ -104,10 +104,15 @@ class Resumption:
         return work
 
     def keep(self, work: DistillationWork) -> None:
-        """Write a checkpoint, where more than `seconds` of work would be lost before the next evaluation."""
+        """Write a checkpoint, where more than `seconds` of work would be lost by the end of another step.
+
+        Training does not wait for one that is still being written, unless `seconds` is 0.
+        """
         now, distillation = monotonic(), work.distillation
         last, self.seen_at = now - self.seen_at, now
         if distillation.run.step == self.kept_step or now - self.kept_at + last <= self.seconds:
+            return
+        if self.seconds and self.writing is not None and not self.writing.done():
             return
         self.settle()
         state = distillation.state()

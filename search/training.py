@@ -66,7 +66,7 @@ class DistillationWork:
     """A cohort of an assignment; says what its students add to their rows."""
 
     def __init__(self, launch: Launch, assignment: Assignment, resumption: Resumption, retried: bool):
-        self.launch, self.assignment = launch, assignment
+        self.launch, self.assignment, self.resumption = launch, assignment, resumption
         members = tuple(Member(task.config, assignment.seed) for task in assignment.tasks)
         budget = launch.sweep.budget
         cohort = Cohort(members, budget.steps, assignment.seed, budget.evaluations, assignment.rungs)
@@ -84,8 +84,8 @@ class DistillationWork:
         return self.distillation.results
 
     def advance(self) -> list[Progress]:
-        """On to the next evaluation."""
-        return self.distillation.advance()
+        """On to the next evaluation; student checkpoints are written on the way."""
+        return self.distillation.advance(lambda: self.resumption.keep(self))
 
     def keep(self, members: Sequence[int]) -> None:
         """Go on with these members only."""

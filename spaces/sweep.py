@@ -103,8 +103,9 @@ class Resources(_Strict):
     trial_minutes: float | None = Field(default=240, gt=0)
     """Wall time of a trial (of a cohort, all of it) after which it has failed; null: none."""
     checkpoint_seconds: float = Field(default=10.0, ge=0)
-    """What a running trial may lose with its worker: at most so much work, or one evaluation's where that is
-    longer. Shorter trials write no checkpoint. More where students are hundreds of megabytes."""
+    """What a running trial may lose with its worker: at most so much work, and what it does while a
+    checkpoint is written. Shorter trials write none; 0: after each step. More where students are hundreds of
+    megabytes."""
 
     @field_validator("gpus", mode="wrap")
     @classmethod

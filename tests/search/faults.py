@@ -186,12 +186,16 @@ def kill_worker(sweep: Sweep, driver: Driver) -> dict[str, Any]:
 
 def kill_workers(sweep: Sweep, driver: Driver, times: int, seed: int) -> None:
     """SIGKILL workers at random moments within the length of a trial, which may be between two."""
-    rng = np.random.default_rng(seed)
-    for _ in range(times):
+    rng, killed = np.random.default_rng(seed), 0
+    while killed < times:
         row = driver.wait_until(lambda: sweep.running(driver))
         os.kill(row["pid"], signal.SIGCONT)
         time.sleep(float(rng.uniform(0, sweep.seconds)))
-        os.kill(row["pid"], signal.SIGKILL)
+        try:
+            os.kill(row["pid"], signal.SIGKILL)
+        except ProcessLookupError:  # Tune has ended it
+            continue
+        killed += 1
         sweep.look()
 
 

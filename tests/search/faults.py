@@ -185,12 +185,17 @@ def kill_worker(sweep: Sweep, driver: Driver) -> dict[str, Any]:
 
 
 def kill_workers(sweep: Sweep, driver: Driver, times: int, seed: int) -> None:
-    """SIGKILL workers at random moments within the length of a trial, which may be between two."""
+    """SIGKILL workers at random moments within the length of a trial, which may be between two.
+
+    A trial that has lost two workers is spared: with a third one it would be given up.
+    """
     rng, killed = np.random.default_rng(seed), 0
     while killed < times:
         row = driver.wait_until(lambda: sweep.running(driver))
         os.kill(row["pid"], signal.SIGCONT)
         time.sleep(float(rng.uniform(0, sweep.seconds)))
+        if row["attempt"] > 2:
+            continue
         try:
             os.kill(row["pid"], signal.SIGKILL)
         except ProcessLookupError:  # Tune has ended it

@@ -90,7 +90,7 @@ def test_nothing_is_lost_and_nothing_runs_twice(crashing, command):
     place.wait_for(process, lambda: lost["trial_id"] in {row["trial_id"] for row in place.rows()})
     (retried,) = [row for row in place.rows() if row["trial_id"] == lost["trial_id"]]
     assert (retried["attempt"], retried["error"]) == (lost["attempt"] + 1, None)
-    assert retried["resumed_from"] >= 20  # the first evaluation
+    assert retried["resumed_from"] >= 1  # its first checkpoint
     assert min(row["step"] for row in place.rows(table="epochs") if row["trial_id"] == lost["trial_id"]) == 20
     wait_for_new(place, process, int(rng.integers(1, 3)))
     os.kill(process.pid, signal.SIGKILL)

@@ -40,6 +40,8 @@ bench: $(READY)
 	$(PY) tests/bench/run.py
 	$(PY) tests/bench/store.py
 	$(PY) tests/bench/orchestration.py
+	$(PY) -m tests.bench.importance
+	$(PY) tests/bench/report.py
 
 chaos: $(READY_DEV)
 	OMP_NUM_THREADS=1 $(PY) -m tests.chaos

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -61,7 +62,20 @@ class Entry:
 
     @cached_property
     def config(self) -> PipelineConfig:
+        """Of a launched sweep; an imported table's configs have only `settings`."""
         return PipelineConfig.model_validate_json(self.rows[0]["config"])
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The config as it was written: by stage, of an imported table by stage and column."""
+        settings: dict[str, Any] = json.loads(self.rows[0]["config"])
+        return settings
+
+    @property
+    def optimism(self) -> str:
+        """Why the best of a search promises more than it keeps."""
+        seeds = len(self.rows)
+        return OPTIMISTIC if seeds == 1 else OPTIMISTIC.replace("1 seed", f"the mean of {seeds} seeds")
 
     @property
     def student(self) -> str | None:
@@ -159,6 +173,15 @@ def pareto_set(entries: Sequence[Entry], costs: Sequence[str]) -> tuple[Entry, .
         for entry in measured
     ]
     return tuple(measured[place] for place in pareto(points))
+
+
+def best_of(rows: Iterable[Row]) -> Entry | None:
+    """Of full search trials the config with the best mean over its seeds (imported tables have several)."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["config_id"], []).append(row)
+    entries = [Entry.of(group) for group in groups.values()]
+    return max(entries, key=lambda entry: (entry.validation.mean, entry.config_id), default=None)
 
 
 def is_full(row: Row) -> bool:

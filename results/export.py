@@ -11,13 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from distiller.results.entries import OPTIMISTIC, Entry, Scores, is_full
+from distiller.results.entries import Entry, Scores, best_of, is_full
 from distiller.results.frozen import about_launch, frozen_sweep
+from distiller.results.imported.kept import is_imported
 from distiller.results.leaderboard import DatasetBoard, boards
 from distiller.results.store import Row, Store
 from distiller.spaces.errors import InputError
+from distiller.spaces.files import write_yaml
 from distiller.spaces.narrowing import nearest
-from distiller.spaces.recipe import Recipe, check_recipe
+from distiller.spaces.recipe import IMPORTED, Recipe, check_recipe
 from distiller.spaces.sweep import SweepConfig
 
 _log = logging.getLogger("distiller.results")
@@ -28,12 +30,13 @@ class Exported:
     """One recipe file that was written.
 
     Attributes:
+        recipe: what `distiller train` trains; None of an imported table, whose settings are its own.
         basis: what the choice rests on, in words.
     """
 
     dataset: str
     path: Path
-    recipe: Recipe
+    recipe: Recipe | None
     basis: str
 
 
@@ -75,8 +78,8 @@ def export(
             or `out` cannot be written.
     """
     name = chosen_sweep(store, sweep)
-    frozen = frozen_sweep(store, name)
-    if frozen is None:
+    frozen, imported = frozen_sweep(store, name), is_imported(store, name)
+    if frozen is None and not imported:
         raise InputError(f"--sweep {name}: stored without its file; only launched sweeps can be exported")
     trials, facts = (store.read(table, name).to_pylist() for table in ("trials", "datasets"))
     found = {board.dataset: board for board in boards(trials, facts, frozen)}
@@ -98,11 +101,14 @@ def export(
             for number, entry in enumerate(others, 2):
                 picked.append((board, entry, said, f"{dataset}.pareto-{number}.yaml"))
     if not picked:
-        raise InputError(f"--sweep {name}: no trial has completed the whole budget; launch it to go on")
+        more = "" if imported else "; launch it to go on"
+        raise InputError(f"--sweep {name}: no trial has completed the whole budget{more}")
     launched = about_launch(store, name)
     origin = {"sweep": name, "store": store.url}
     return [
-        _write(board, entry, basis, frozen, launched, origin, out / name)
+        _write_settings(board, entry, basis, origin, out / name)
+        if frozen is None
+        else _write(board, entry, basis, frozen, launched, origin, out / name)
         for board, entry, basis, name in picked
     ]
 
@@ -121,9 +127,8 @@ def _pick(
         if all(map(fits, entry.rows)):
             return entry, f"best finalist{within}: mean of {len(entry.rows)} new seed(s) on validation"
     rows = [row for row in full if row["role"] == "search" and fits(row)]
-    if rows:
-        best = max(rows, key=lambda row: (row["score"], row["config_id"]))
-        return Entry((best,)), f"best search trial{within} ({OPTIMISTIC})"
+    if (best := best_of(rows)) is not None:
+        return best, f"best search trial{within} ({best.optimism})"
     raise InputError(_none_fits(board.dataset, full, limits))
 
 
@@ -177,6 +182,35 @@ def _write(
     return Exported(board.dataset, path, recipe, basis)
 
 
+def _write_settings(
+    board: DatasetBoard, entry: Entry, basis: str, origin: dict[str, str], path: Path
+) -> Exported:
+    """The best config of an imported table, by its own stages and columns."""
+    written = {
+        IMPORTED: origin["sweep"],
+        "dataset": board.dataset,
+        "config": entry.settings,
+        "scores": {
+            "metric": board.metric,
+            "basis": basis,
+            "validation": _short(entry.validation),
+            "test": _short(entry.test),
+            "teacher": {
+                "validation": _rounded(board.teacher_validation),
+                "test": _rounded(board.teacher_test),
+            },
+        },
+        "provenance": {
+            **origin,
+            "config_id": entry.config_id,
+            "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    }
+    said = "# The best config of an imported table, for whoever trains it: `distiller train` cannot.\n"
+    write_file(path, said + write_yaml(written))
+    return Exported(board.dataset, path, None, basis)
+
+
 def _scores(board: DatasetBoard, entry: Entry, basis: str) -> dict[str, Any]:
     sides = [("validation", entry.validation), ("test", entry.test)]
     baselines = {
@@ -218,16 +252,21 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, text: str, option: str = "--out") -> None:
     """Writes the file whole or not at all, its folder made where missing; InputError where it cannot."""
+    write_bytes(path, text.encode(), option)
+
+
+def write_bytes(path: Path, data: bytes, option: str = "--out") -> None:
+    """The same of bytes; `option` is what named the place."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            part.write_text(text, encoding="utf-8")
+            part.write_bytes(data)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise InputError(f"--out {path}: {reason}; name a place that you may write") from error
+        raise InputError(f"{option} {path}: {reason}; name a place that you may write") from error

@@ -38,10 +38,13 @@ def frozen_sweep(store: Store, sweep: str) -> SweepConfig | None:
 
 
 def is_over(store: Store, sweep: str, ended: int | None = None) -> bool:
-    """Whether a launch saw the sweep's last trial end, and all those rows (`ended`) are still there."""
+    """Whether a launch saw the sweep's last trial end, and all those rows (`ended`) are still there.
+
+    Ablation paths are run afterwards, and do not count.
+    """
     text = store.read_text(sweep, OVER)
     return text is not None and json.loads(text)["trials"] == (
-        len(store.finished(sweep)) if ended is None else ended
+        sum(key.role != "ablation" for key in store.finished(sweep)) if ended is None else ended
     )
 
 

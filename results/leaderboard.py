@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from distiller.results.entries import OPTIMISTIC, Entry, Gain, finite, is_full, pareto_set
+from distiller.results.entries import Entry, Gain, best_of, finite, is_full, pareto_set
 from distiller.results.frozen import frozen_sweep
 from distiller.results.store import Row, Store
 from distiller.spaces.presets import BASELINES, PRESETS
@@ -82,7 +82,7 @@ class DatasetBoard:
             "majority_score": self.majority_score,
             "teacher": {"validation": self.teacher_validation, "test": self.teacher_test},
             **{name: _written(entry) for name, entry in entries.items()},
-            "config": self.best.config.model_dump(mode="json") if self.best else None,
+            "config": self.best.settings if self.best else None,
             **{name: _written(self.baselines.get(name)) for name in BASELINES},
             "gain": self.gain.to_dict() if self.gain else None,
             "objectives": list(self.objectives),
@@ -117,8 +117,7 @@ def _board(dataset: str, rows: Sequence[Row], facts: Row, sweep: SweepConfig | N
     retrained = [row for row in rows if row["role"] == "finalist"]
     finalists = _tested(_finalists(retrained, sweep.search.finalists.seeds if sweep else 1), rows)
     searched = [row for row in rows if row["role"] == "search" and is_full(row)]
-    best_row = max(searched, key=lambda row: (row["score"], row["config_id"]), default=None)
-    best_search = Entry((best_row,)) if best_row else None
+    best_search = best_of(searched)
     best = finalists[0] if finalists else best_search
     config = sweep.datasets.get(dataset) if sweep else None
     kind = facts.get("task_kind") or _any(rows, "task_kind") or (config.kind if config else None)
@@ -136,7 +135,7 @@ def _board(dataset: str, rows: Sequence[Row], facts: Row, sweep: SweepConfig | N
         finalists=finalists,
         best_search=best_search,
         baselines=_baselines(best, rows, kind) if best and kind else {},
-        note=_note(retrained, finalists, searched, sweep),
+        note=_note(retrained, finalists, searched, best_search, sweep),
         completed=status["completed"],
         stopped=status["stopped"],
         failed=status["failed"],
@@ -171,7 +170,9 @@ def _tested(finalists: tuple[Entry, ...], rows: Sequence[Row]) -> tuple[Entry, .
 
 
 def _baselines(best: Entry, rows: Sequence[Row], kind: str) -> dict[str, Entry]:
-    found = {}
+    found: dict[str, Entry] = {}
+    if not any(row["role"] == "baseline" for row in rows):
+        return found
     for name in BASELINES:
         config_id = PRESETS[name].applied(best.config, kind).config_id
         same = [row for row in rows if (row["role"], row["config_id"]) == ("baseline", config_id)]
@@ -182,7 +183,11 @@ def _baselines(best: Entry, rows: Sequence[Row], kind: str) -> dict[str, Entry]:
 
 
 def _note(
-    retrained: Sequence[Row], finalists: Sequence[Entry], searched: Sequence[Row], sweep: SweepConfig | None
+    retrained: Sequence[Row],
+    finalists: Sequence[Entry],
+    searched: Sequence[Row],
+    best_search: Entry | None,
+    sweep: SweepConfig | None,
 ) -> str:
     planned = sweep.search.finalists if sweep else None
     costs = sweep.search.costs if sweep else ()
@@ -195,10 +200,13 @@ def _note(
         return "no trial has completed the whole budget"
     if not finalists and retrained:
         why = "no finalist has all its seeds completed"
-        notes.append(f"{why}, so this is the best search trial ({OPTIMISTIC})")
+        assert best_search is not None
+        notes.append(f"{why}, so this is the best search trial ({best_search.optimism})")
     elif not finalists:
-        why = "the sweep retrains no finalists" if planned and not planned.top else "no finalists yet"
-        notes.append(f"{why}, so this is the best search trial ({OPTIMISTIC})")
+        why = "no finalists yet" if planned and planned.top else "the sweep retrains no finalists"
+        why = why if planned else "no finalists are there"
+        assert best_search is not None
+        notes.append(f"{why}, so this is the best search trial ({best_search.optimism})")
     elif len(left_out := {row["config_id"] for row in retrained} - {e.config_id for e in finalists}):
         notes.append(f"{len(left_out)} finalist(s) left out, for want of a completed run on every seed")
     if retrained and len(retrained) < wanted:
@@ -224,15 +232,17 @@ def render(found: Sequence[DatasetBoard]) -> Group:
         table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
         for name in ("", "validation", "test", "seeds", "parameters", "ms"):
             table.add_column(name, justify="right" if name else "left", no_wrap=True)
-        table.add_row("teacher", _number(board.teacher_validation), _number(board.teacher_test))
+        if board.task_kind is not None or board.teacher_validation is not None:  # a table may know of none
+            table.add_row("teacher", _number(board.teacher_validation), _number(board.teacher_test))
         best = "best student" if board.winner else "best search trial"
         table.add_row(*_cells(best, board.best), style="bold")
         for other in board.pareto:
             if board.best is None or other.config_id != board.best.config_id:
                 table.add_row(*_cells(pareto_label(board, other), other), style="bold")
-        for label, entry in (("plain Hinton KD", board.hinton), ("no teacher", board.no_teacher)):
-            table.add_row(*_cells(label, entry))
-        table.add_row("majority or mean", _number(board.majority_score))
+        if board.task_kind is not None:  # of an imported table nobody knows it, nor these
+            for label, entry in (("plain Hinton KD", board.hinton), ("no teacher", board.no_teacher)):
+                table.add_row(*_cells(label, entry))
+            table.add_row("majority or mean", _number(board.majority_score))
         parts += [table, *_said(board), Text("")]
     return Group(*parts)
 

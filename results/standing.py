@@ -155,7 +155,8 @@ def standing(store: Store, sweep: str) -> Standing:
     trials, attempts, datasets = (
         store.read(table, sweep).to_pylist() for table in ("trials", "attempts", "datasets")
     )
-    over, frozen = is_over(store, sweep, len(trials)), frozen_sweep(store, sweep)
+    ended = sum(row["role"] != "ablation" for row in trials)
+    over, frozen = is_over(store, sweep, ended), frozen_sweep(store, sweep)
     names = dict.fromkeys([*(frozen.datasets if frozen else ()), *(row["dataset"] for row in trials)])
     ends = {name: end for name in names if (end := recorded_end(store, sweep, name)) is not None}
     return standing_of(sweep, trials, attempts, datasets, frozen, over, datetime.now(UTC), ends)

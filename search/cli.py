@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import traceback
@@ -11,9 +10,11 @@ from typing import Annotated, Any
 
 import typer
 import typer.core
-from rich.console import Console
 from rich.text import Text
 
+from distiller.search.analysis_commands import ANALYSES
+from distiller.search.import_command import import_trials
+from distiller.search.terminal import STORE, JsonOption, StoreOption, SweepOption, console, errors, print_json
 from distiller.spaces.errors import InputError
 
 
@@ -39,19 +40,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-console = Console()
-errors = Console(stderr=True)
-
-StoreOption = Annotated[str, typer.Option("--store", help="Results: a folder or an fsspec URL.")]
-SweepOption = Annotated[
-    str | None, typer.Option("--sweep", help="Name of the sweep; needed where the store holds several.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 PresetOption = Annotated[
     list[str] | None,
     typer.Option(help="Run this published recipe in place of the search; several may be named."),
 ]
-STORE = "results/data"
 INTERRUPTED = 130
 
 _debug = False
@@ -127,7 +119,7 @@ def plan(
         costs = costs_of(read, base, workers, gpu_gib, probe, status.update)
     if as_json:
         entries = [{**one, "configs": str(one["configs"])} for one in found]
-        _print_json({"datasets": entries, "costs": costs.to_dict()})
+        print_json({"datasets": entries, "costs": costs.to_dict()})
     else:
         console.print(render_costs(costs))
 
@@ -145,21 +137,42 @@ def deploy(
     console.print(f"{write_deployment(kind, out)}: read its first lines", soft_wrap=True, highlight=False)
 
 
+app.command("import")(import_trials)
+for analysis in ANALYSES:
+    app.command()(analysis)
+
+
 @app.command()
 def query(
-    sql: Annotated[str, typer.Argument(help="A SELECT over trials, epochs, attempts and datasets.")],
+    sql: Annotated[
+        str | None,
+        typer.Argument(help="A SELECT over trials, epochs, attempts and datasets, or a saved query's name."),
+    ] = None,
     store: StoreOption = STORE,
     sweep: SweepOption = None,
     format: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
     as_json: JsonOption = False,
+    list_saved: Annotated[bool, typer.Option("--list", help="List the saved queries.")] = False,
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="Folder of .sql files of yours; by default `queries` beside the store."),
+    ] = None,
 ) -> None:
-    """Ask the results in SQL (DuckDB; it can read nothing but the store)."""
+    """Ask the results in SQL (DuckDB; it can read nothing but the store), or by a saved query's name."""
     from distiller.results.output import write_table
+    from distiller.results.saved_queries import as_table, saved_queries, sql_of
     from distiller.results.sql import query as run_query
     from distiller.results.store import Store
 
-    write_table(run_query(Store.open(store), sql, sweep), "json" if as_json else format, out)
+    saved = saved_queries(store, queries)
+    if list_saved:
+        found = as_table(saved)
+    elif sql is None:
+        raise InputError("SQL: missing; write a SELECT or a saved query's name (`distiller query --list`)")
+    else:
+        found = run_query(Store.open(store), sql_of(sql, saved), sweep)
+    write_table(found, "json" if as_json else format, out)
 
 
 @app.command()
@@ -184,7 +197,7 @@ def status(
 
         watch_sweep(opened, name, console, as_json)
     elif as_json:
-        _print_json(standing(opened, name).to_dict())
+        print_json(standing(opened, name).to_dict())
     else:
         console.print(render(standing(opened, name)), highlight=False)
 
@@ -212,22 +225,6 @@ def mirror(
 
 
 @app.command()
-def importance(store: StoreOption = STORE, sweep: SweepOption = None, as_json: JsonOption = False) -> None:
-    """Which stages and parameters matter, per dataset, and whether the trials can tell."""
-    from distiller.results.export import chosen_sweep
-    from distiller.results.store import Store
-    from distiller.search.summary import importances, render_importance
-
-    opened = Store.open(store)
-    found = importances(opened, chosen_sweep(opened, sweep))
-    if as_json:
-        _print_json({dataset: one.to_dict() for dataset, one in found.items()})
-        return
-    for dataset, one in found.items():
-        console.print(render_importance(dataset, one))
-
-
-@app.command()
 def export(
     store: StoreOption = STORE,
     sweep: SweepOption = None,
@@ -247,7 +244,7 @@ def export(
 
     written = run_export(Store.open(store), sweep, out, dataset, max_parameters, max_latency)
     if as_json:
-        _print_json([{"dataset": e.dataset, "path": str(e.path), "basis": e.basis} for e in written])
+        print_json([{"dataset": e.dataset, "path": str(e.path), "basis": e.basis} for e in written])
         return
     for one in written:
         console.print(f"{one.path}: {one.basis}", soft_wrap=True, highlight=False)
@@ -280,24 +277,6 @@ def train(
 
 
 @app.command()
-def report(
-    store: StoreOption = STORE,
-    sweep: SweepOption = None,
-    out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
-) -> None:
-    """Write one HTML file, readable offline, of all that a sweep found."""
-    from distiller.results.export import chosen_sweep
-    from distiller.results.report import write_report
-    from distiller.results.store import Store
-    from distiller.search.plan import searched_space
-
-    opened = Store.open(store)
-    name = chosen_sweep(opened, sweep)
-    path = write_report(opened, name, out, lambda config, dataset: searched_space(opened, config, dataset))
-    console.print(f"report: {path.resolve()}", soft_wrap=True, highlight=False)
-
-
-@app.command()
 def compact(
     store: StoreOption = STORE,
     sweep: Annotated[str | None, typer.Option("--sweep", help="Only this sweep.")] = None,
@@ -320,7 +299,7 @@ def compact(
         done = run_compact(opened := Store.open(store), sweep, settle)
         abandoned = remove_abandoned(opened)
     if as_json:
-        _print_json([asdict(one) for one in done])
+        print_json([asdict(one) for one in done])
         return
     for one in done:
         console.print(one.said, soft_wrap=True, highlight=False)
@@ -347,17 +326,13 @@ def space(
         text, base = sweep_text(sweep)
         parse_sweep(text, sweep, base)
     if schema:
-        _print_json(config_schema())
+        print_json(config_schema())
     elif as_json:
-        _print_json([*catalog(), *preset_entries()])
+        print_json([*catalog(), *preset_entries()])
     else:
         from distiller.search.choices import render_catalog
 
         console.print(render_catalog(catalog(), PRESETS))
-
-
-def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, indent=1, allow_nan=False))
 
 
 def main() -> None:

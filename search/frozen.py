@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
+from distiller.results.differences import difference
 from distiller.results.frozen import OVER, about_launch, keep_part
+from distiller.results.imported.kept import is_imported
 from distiller.results.store import Store
 from distiller.search.code_digest import code_digest
 from distiller.search.rows import now
@@ -28,7 +29,8 @@ def mark_over(store: Store, sweep: str) -> str | None:
             f"{len(lost)} trials have ended and have no row: {bad[0].path} is {bad[0].reason}; "
             "launch again, and they are run again"
         )
-    store.write_text(sweep, OVER, json.dumps({"trials": rows.num_rows}))
+    ended = sum(role != "ablation" for role in rows["role"].to_pylist())
+    store.write_text(sweep, OVER, json.dumps({"trials": ended}))
     return None
 
 
@@ -37,8 +39,10 @@ def check_same(store: Store, sweep: SweepConfig, base: Path) -> None:
 
     Raises:
         InputError: another sweep of this name was launched before, or this one with another module of own
-            parts; names the first difference.
+            parts; names the first difference. Or a table was imported under this name.
     """
+    if is_imported(store, sweep.name):
+        raise InputError(f"sweep {sweep.name!r} is an imported table in {store.url}; give yours another name")
     before = store.read_text(sweep.name, "sweep.yaml")
     if before is not None and store.read("attempts", sweep.name).num_rows:
         old = read_sweep(before, f"{sweep.name} as launched").model_dump(mode="json")
@@ -69,14 +73,3 @@ def freeze(store: Store, sweep: SweepConfig, text: str, base: Path) -> None:
     about["parts"] = parts
     store.write_text(sweep.name, "sweep.json", json.dumps(about, indent=1))
     store.write_text(sweep.name, "sweep.yaml", text)
-
-
-def difference(old: Any, new: Any, path: str = "") -> str | None:
-    """The first place where two documents differ, `path: old -> new`; None where they are equal."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(k for k in new if k not in old)]:
-            found = difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-            if found:
-                return found
-        return None
-    return None if old == new else f"{path}: {json.dumps(old)} -> {json.dumps(new)}"

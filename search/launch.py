@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -54,6 +54,8 @@ from distiller.spaces.space import Space
 from distiller.spaces.student import Student
 from distiller.spaces.sweep import SweepConfig, of_presets, parse_sweep, sweep_text
 
+TRIALS = "trials: no-teacher references, search, finalists, baselines"
+
 
 @dataclass
 class Running:
@@ -85,6 +87,9 @@ class Running:
     def space(self, dataset: str) -> Space:
         """What is searched on a dataset."""
         return searched_space(self.store, self.sweep, dataset)
+
+
+MakeAgenda = Callable[[Running, Prepared, RungScheduler, Progress], Agenda]
 
 
 def launch_sweep(
@@ -148,8 +153,11 @@ def launch_sweep(
     return running
 
 
-def train(running: Running) -> None:
-    """Teachers and their outputs, then all trials: one run of Ray Tune, so that workers start once."""
+def train(running: Running, make: MakeAgenda | None = None, named: str = TRIALS) -> None:
+    """Teachers and their outputs, then all trials: one run of Ray Tune, so that workers start once.
+
+    Others than a sweep's own trials come from `make`, and are `named` so.
+    """
     sweep, store = running.sweep, running.store
     scheduler = RungScheduler(store, sweep.rungs(), sweep.search.scheduler)
     progress = Progress(running.console, "trials")
@@ -163,9 +171,10 @@ def train(running: Running) -> None:
         record_dataset(running.launch, prepared[0])
         record_tokenizers(store, sweep.name, dataset, prepared[0].tokenizers)
         kinds = any(each.several_kinds for each in prepared)
-        return make_agenda(running, replace(prepared[0], several_kinds=kinds), scheduler, progress)
+        ready = replace(prepared[0], several_kinds=kinds)
+        return (make or make_agenda)(running, ready, scheduler, progress)
 
-    phases = ("teachers and their outputs", "trials: no-teacher references, search, finalists, baselines")
+    phases = ("teachers and their outputs", named)
     running.console.print(f"[bold]{phases[0]}; {phases[1]}[/bold]")
     targets = targets_of(sweep.mirrors, Path(running.launch.base))
     started = time.perf_counter()

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from distiller.results.entries import is_full
+from distiller.results.imported.kept import is_imported
 from distiller.results.store import Row, Store
 from distiller.search.assignment import Outcome, outcomes_from_json, outcomes_to_json
 from distiller.search.past import past_outcomes
@@ -69,7 +70,11 @@ def check_warm(sweep: SweepConfig, base: Path) -> None:
     for number, one in enumerate(sweep.search.warm_start):
         try:
             if isinstance(one, FromStore):
-                opened(one, base).check_sweep(one.sweep)
+                other = opened(one, base)
+                if is_imported(other, other.check_sweep(one.sweep)):
+                    raise InputError(
+                        f"{one.sweep} is an imported table, whose configs are no pipelines of KD"
+                    )
             elif isinstance(one, FromFile):
                 recipe_config(one, base)
         except InputError as error:

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from distiller.spaces.config import PipelineConfig
-from distiller.spaces.priors import OneOf, Uniform
-from distiller.spaces.space import Decision, Space
+from distiller.spaces.priors import OneOf, Prior, Uniform
+
+
+class Asked(Protocol):
+    """A question, as far as its encoding goes."""
+
+    @property
+    def column(self) -> str: ...
+    @property
+    def stage(self) -> str: ...
+    @property
+    def prior(self) -> Prior: ...
+
+
+class Asking(Protocol):
+    """A space, or anything else that asks questions."""
+
+    def questions(self) -> Sequence[Asked]: ...
 
 
 @dataclass(frozen=True)
@@ -40,10 +56,10 @@ class Encoding:
     features: tuple[Feature, ...]
 
     @classmethod
-    def of(cls, *spaces: Space) -> Encoding:
+    def of(cls, *spaces: Asking) -> Encoding:
         """Numbers for numeric columns (in the logarithm where their prior is), one feature per value for
         the others, constants left out."""
-        by_column: dict[str, list[Decision]] = {}
+        by_column: dict[str, list[Asked]] = {}
         for space in spaces:
             for decision in space.questions():
                 by_column.setdefault(decision.column, []).append(decision)
@@ -62,7 +78,7 @@ class Encoding:
         return matrix
 
 
-def _features(column: str, decisions: list[Decision]) -> list[Feature]:
+def _features(column: str, decisions: Sequence[Asked]) -> list[Feature]:
     values: list[Any] = []
     for decision in decisions:
         prior = decision.prior

@@ -9,10 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.datasets import DatasetConfig
+from distiller.spaces.errors import InputError
 from distiller.spaces.files import parse_yaml, validated, write_yaml
 from distiller.spaces.narrowing import nearest
 from distiller.spaces.own import load_parts
 from distiller.spaces.sweep import Budget, CacheConfig, Name, TeacherConfig
+
+IMPORTED = "imported"
+"""Key of an exported file that is no recipe: the config of an imported table, under its sweep's name."""
 
 
 class Recipe(BaseModel):
@@ -57,6 +61,11 @@ def parse_recipe(text: str, place: str, folder: Path = Path()) -> Recipe:
         InputError: what is wrong with it.
     """
     written = parse_yaml(text, place)
+    if isinstance(written, dict) and IMPORTED in written:
+        raise InputError(
+            f"{place}: a config of the imported table {written[IMPORTED]!r}, whose settings are its own; "
+            "only what was exported from a launched sweep can be trained"
+        )
     if isinstance(written, dict) and isinstance(written.get("parts"), list):
         load_parts([str(path) for path in written["parts"]], folder / str(written.get("base", ".")))
     return validated(Recipe, written, place)

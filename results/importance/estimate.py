@@ -8,14 +8,25 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from distiller.results.importance.decomposition import Block, components, merged, others
-from distiller.results.importance.evidence import ENOUGH_FULL, FOLDS, Evidence, cross_validate, measured_on
-from distiller.results.importance.parameters import ParameterShare, Tree
-from distiller.results.importance.report import Importance, PairShare, StageShare, Verdict
+from distiller.results.design import Design
+from distiller.results.importance.evidence import (
+    ENOUGH_FULL,
+    FOLDS,
+    Evidence,
+    cross_validate,
+    measured_on,
+)
+from distiller.results.importance.linear import Basis
+from distiller.results.importance.report import (
+    Importance,
+    PairShare,
+    StageShare,
+    SubsetShare,
+    Verdict,
+)
 from distiller.results.importance.rows import Rows, read_rows
-from distiller.results.importance.surrogate import Surrogate, fixed
-from distiller.spaces.encoding import Encoding
-from distiller.spaces.space import Space
+from distiller.results.importance.shares import ENOUGH_STEPS, Shares, shares, subsets
+from distiller.results.importance.top import TopShare, top_share
 
 FEWEST = 10
 """Trials below which nothing is fitted."""
@@ -25,166 +36,180 @@ SHARE_NEEDED = 0.02
 SIGNIFICANCE = 0.01
 """Chance, over all stages of a dataset, to call one influential that is not (Bonferroni)."""
 SIGNIFICANCE_STEERED = 1e-4
-"""The same where losses could only be measured on trials that a sampler chose: stages go together there."""
+"""The same for trees that could only be measured on trials that a sampler chose: stages go together there."""
+NULL = 0.05
+"""An interval begins at 0 where "no effect" has at least this p value."""
 
 
 def importance(
-    trials: pd.DataFrame, space: Space, *, seed: int = 0, reference: int = 2048, threads: int = 1
+    trials: pd.DataFrame,
+    design: Design,
+    *,
+    epochs: pd.DataFrame | None = None,
+    seed: int = 0,
+    intervals: bool = True,
+    threads: int = 1,
 ) -> Importance:
-    """Shares of the variance of the score at full budget, under the prior of `space`.
+    """Shares of the variance of the score at full budget, under the prior of `design`.
 
     Args:
         trials: rows of one dataset from the trials table; only `role` = search counts.
-        space: the dataset's space, whose prior is the measure.
-        seed: of the reference sample, the folds and the surrogate; same input, same answer.
-        reference: draws from the prior.
-        threads: of the surrogate's training; the answer does not depend on them.
+        design: what the dataset was searched over, whose prior is the measure.
+        epochs: the same trials' learning curves, which keep trials that were stopped early from misleading.
+        seed: of the folds, the reference sample and the draws; same input, same answer.
+        intervals: whether to draw from the uncertainty of the shares.
+        threads: of the trees' training; the answer does not depend on them.
 
     Raises:
         InputError: a column is missing, or there are several datasets.
     """
-    rows = read_rows(trials, space)
-    n = len(rows.score)
-    if n < FEWEST or rows.config.max() + 1 < FOLDS:
-        return _nothing(rows, f"{n} trials with a score are too few (at least {FEWEST} are needed to fit)")
+    rows = read_rows(trials, design, epochs)
+    if rows.trials < FEWEST or rows.config.max() + 1 < FOLDS:
+        what = f"{rows.trials} trials with a score are too few (at least {FEWEST} are needed to fit)"
+        return _nothing(rows, what)
     if np.ptp(rows.score) == 0:
         return _nothing(rows, "all scores are equal")
     if not rows.stages:
         return _nothing(rows, "nothing is searched: every parameter is a constant")
-    evidence = cross_validate(rows, seed=seed, threads=threads)
-    model = Surrogate.fit(rows.matrix, rows.score, seed=seed, threads=threads, trees=evidence.trees)
-    boxes, values = fixed(*model.leaves(), feature=rows.matrix.shape[1] - 1, at=0.0)
-    boxes, values = merged(boxes, values, range(rows.matrix.shape[1]))
-    rng = np.random.default_rng(seed)
-    encoding = Encoding.of(space)
-    sample = encoding.encode([space.sample(rng) for _ in range(reference)])
-    blocks = [Block(boxes, sample, features) for features in rows.stages.values()]
-    found = components(values, blocks)
-    variance = sum(found.values())
-    if variance <= 0:
-        reason = _too_few_full(rows) or "the surrogate finds no difference between configs"
-        return _nothing(rows, reason, evidence)
-    part = {chosen: value / variance for chosen, value in found.items()}
-    steered = not rows.prior[measured_on(rows)[1]].all()
-    significance = SIGNIFICANCE_STEERED if steered else SIGNIFICANCE
-    shares = _stage_shares(list(rows.stages), part, evidence, significance)
-    verdict, reason = judge(rows, evidence, shares)
-    warnings = caution(rows, evidence, shares)
+    some = rows.full & rows.prior
+    top = top_share(rows.frame[some], rows.score[some], design)
+    if few := _too_few_full(rows):
+        return _nothing(rows, few, top=top)
+    basis = Basis.of(design, rows)
+    evidence = cross_validate(rows, basis, seed=seed, threads=threads)
+    found = shares(rows, design, basis, evidence, seed=seed, intervals=intervals, threads=threads)
+    if found is None:
+        return _nothing(rows, "the surrogate finds no difference between configs", evidence, top)
+    steered = evidence.surrogate != "linear" and not rows.prior[measured_on(rows)[1]].all()
+    stages = _stage_shares(list(rows.stages), found, SIGNIFICANCE_STEERED if steered else SIGNIFICANCE)
+    verdict, reason = judge(rows, evidence, stages)
+    warnings = caution(rows, evidence, stages, intervals)
     if verdict != "ok":
-        shares = [_not_influential(share) for share in shares]
-    parameters: list[ParameterShare] = []
-    for i, (stage, averaged) in enumerate(zip(rows.stages, others(blocks, values), strict=True)):
-        tree = Tree(space, stage, encoding, sample)
-        parameters.extend(tree.shares(boxes, averaged, part[frozenset({i})]))
+        stages = [replace(share, influential=False) for share in stages]
+    sets = sorted(((chosen, found.part[chosen]) for chosen in found.part), key=lambda one: -one[1])
+    named = [(tuple(list(rows.stages)[i] for i in sorted(chosen)), share) for chosen, share in sets]
     return Importance(
         verdict,
         reason,
         warnings,
         *_counts(rows),
+        evidence.surrogate,
         evidence.r2,
         evidence.r2_low,
+        evidence.r2_of,
         evidence.measured_on,
         rows.noise_share,
-        tuple(sorted(shares, key=lambda s: (not s.influential, -s.total))),
-        _pairs(list(rows.stages), part),
-        tuple(parameters),
+        tuple(sorted(stages, key=lambda s: (not s.influential, -s.total))),
+        tuple(PairShare((one[0], one[1]), share) for one, share in named if len(one) == 2),
+        tuple(SubsetShare(one, share) for one, share in named),
+        tuple(found.parameters),
+        top,
     )
 
 
-def judge(rows: Rows, evidence: Evidence, shares: Sequence[StageShare]) -> tuple[Verdict, str]:
+def judge(rows: Rows, evidence: Evidence, stages: Sequence[StageShare]) -> tuple[Verdict, str]:
     """Whether the shares may be read as findings, and why."""
-    if few := _too_few_full(rows):
-        return "cannot tell", few
     fit = (
         f"held-out R2 is {evidence.r2:.2f} (95% lower bound {evidence.r2_low:.2f}) on "
         f"{measured_on(rows)[1].sum()} {evidence.measured_on}"
     )
     if evidence.r2 < R2_NEEDED or evidence.r2_low <= 0:
         return "cannot tell", f"{fit}; needed are {R2_NEEDED} and a bound above 0"
-    if sum(share.shapley for share in shares if share.influential) < 0.5:
+    if sum(share.shapley for share in stages if share.influential) < 0.5:
         return (
             "cannot tell",
-            f"{fit}, but most of the variance lies in stages that held-out runs do not confirm",
+            f"{fit}, but most of the variance lies in stages whose effect is not significant",
         )
     return "ok", fit
 
 
 def _too_few_full(rows: Rows) -> str | None:
-    full = int(rows.full.sum())
-    if full >= ENOUGH_FULL:
+    if rows.full_trials >= ENOUGH_FULL:
         return None
     return (
-        f"only {full} of {len(rows.score)} trials ran the whole budget; "
+        f"only {rows.full_trials} of {rows.trials} trials ran the whole budget; "
         f"at least {ENOUGH_FULL} full runs are needed to check the surrogate"
     )
 
 
-def caution(rows: Rows, evidence: Evidence, shares: Sequence[StageShare]) -> tuple[str, ...]:
+def caution(rows: Rows, evidence: Evidence, stages: Sequence[StageShare], intervals: bool) -> tuple[str, ...]:
     """What the shares rest on, and what they do not say."""
-    n, full = len(rows.score), int(rows.full.sum())
+    others = ", ".join(f"{k} {v:.2f}" for k, v in evidence.r2_of.items() if k != evidence.surrogate)
     said = [
         "Shares are of the variance that a surrogate explains at the full budget under the search prior. "
-        f"It was fitted to {n} trials ({full} full runs; {rows.failed} failed ones are left out), and its "
-        f"held-out R2 is {evidence.r2:.2f} on {evidence.measured_on}; what it misses (noise, weak effects) "
-        "has no share.",
+        f"It is the {evidence.surrogate} one, fitted to {rows.trials} trials ({rows.full_trials} full runs; "
+        f"{rows.failed} failed ones are left out), and its held-out R2 is {evidence.r2:.2f} on "
+        f"{evidence.measured_on} ({others}); what it misses (noise, weak effects) has no share.",
         "A share says how much the score varies with a stage over this space, not which choice is best, and "
-        "another space, budget or dataset would give another one. No interval is given for it.",
+        "another space, budget or dataset would give another one.",
     ]
-    if not rows.prior.all():
+    if any(stage.main_interval is None for stage in stages):
         said.append(
-            f"{n - rows.prior.sum()} of {n} trials were not drawn from the prior: where the sampler did not "
-            "look, the surrogate guesses."
+            f"No intervals are given: those of {evidence.surrogate} need {ENOUGH_STEPS} full runs drawn from "
+            "the prior."
+            if intervals
+            else "No intervals are given: none were asked for."
         )
-    doubtful = [s.stage for s in shares if not s.influential and s.total >= 0.1]
-    if full < n and doubtful:
+    if rows.prior_trials < rows.trials:
         said.append(
-            f"The share of {', '.join(doubtful)} may rest on runs that were stopped early: held-out "
-            f"{evidence.measured_on} do not confirm it."
+            f"{rows.trials - rows.prior_trials} of {rows.trials} trials were not drawn from the prior: where "
+            "the sampler did not look, the surrogate guesses."
         )
+    if rows.full_trials < rows.trials and not rows.curves:
+        said.append(
+            f"{rows.trials - rows.full_trials} trials were stopped early and their learning curves are not "
+            "at hand: what they show at their rung is compared with that of other stopped trials alone."
+        )
+    doubtful = [s.stage for s in stages if not s.influential and s.total >= 0.1]
+    if doubtful:
+        said.append(f"The effect of {', '.join(doubtful)} is not significant: its share may be chance.")
     return tuple(said)
 
 
-def _stage_shares(
-    stages: list[str], part: dict[frozenset[int], float], evidence: Evidence, significance: float
-) -> list[StageShare]:
-    shares = []
+def _stage_shares(stages: list[str], found: Shares, significance: float) -> list[StageShare]:
+    every = subsets(len(stages))
+    given = []
     for i, stage in enumerate(stages):
-        total = sum(value for chosen, value in part.items() if i in chosen)
-        confirmed = evidence.p_value[stage] < significance / len(stages)
-        shares.append(
+        mine = [chosen for chosen in every if i in chosen]
+        total = sum(found.part[chosen] for chosen in mine)
+        p_value = found.p_value[i]
+        given.append(
             StageShare(
                 stage,
-                main=part[frozenset({i})],
+                main=found.part[frozenset({i})],
                 total=total,
-                shapley=sum(value / len(chosen) for chosen, value in part.items() if i in chosen),
-                influential=confirmed and total >= SHARE_NEEDED,
-                r2_lost=evidence.lost[stage],
-                p_value=evidence.p_value[stage],
+                shapley=sum(found.part[chosen] / len(chosen) for chosen in mine),
+                main_interval=found.interval([frozenset({i})], null=found.p_alone[i] >= NULL),
+                total_interval=found.interval(mine, null=p_value >= NULL),
+                influential=p_value < significance / len(stages) and total >= SHARE_NEEDED,
+                p_value=p_value,
             )
         )
-    return shares
-
-
-def _not_influential(share: StageShare) -> StageShare:
-    return replace(share, influential=False)
-
-
-def _pairs(stages: list[str], part: dict[frozenset[int], float]) -> tuple[PairShare, ...]:
-    pairs = [
-        PairShare((stages[min(chosen)], stages[max(chosen)]), value)
-        for chosen, value in part.items()
-        if len(chosen) == 2
-    ]
-    return tuple(sorted(pairs, key=lambda pair: -pair.share))
+    return given
 
 
 def _counts(rows: Rows) -> tuple[int, int, int, int]:
-    return len(rows.score), int(rows.full.sum()), rows.failed, int(rows.prior.sum())
+    return rows.trials, rows.full_trials, rows.failed, rows.prior_trials
 
 
-def _nothing(rows: Rows, reason: str, evidence: Evidence | None = None) -> Importance:
+def _nothing(
+    rows: Rows, reason: str, evidence: Evidence | None = None, top: TopShare | None = None
+) -> Importance:
     r2, low, where = (evidence.r2, evidence.r2_low, evidence.measured_on) if evidence else (None, None, None)
-    no_shares = f"No shares are given: {reason}."
     return Importance(
-        "cannot tell", reason, (no_shares,), *_counts(rows), r2, low, where, rows.noise_share, (), (), ()
+        "cannot tell",
+        reason,
+        (f"No shares are given: {reason}.",),
+        *_counts(rows),
+        evidence.surrogate if evidence else None,
+        r2,
+        low,
+        evidence.r2_of if evidence else {},
+        where,
+        rows.noise_share,
+        (),
+        (),
+        (),
+        (),
+        top,
     )

@@ -1,4 +1,4 @@
-"""Rows of the results table as numbers: which trials count, their features, scores and fidelity."""
+"""Rows of the results table as numbers: which trials count, their features, scores, rungs and noise."""
 
 from __future__ import annotations
 
@@ -9,97 +9,159 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from distiller.results.design import Design
 from distiller.results.importance.decomposition import Floats
-from distiller.spaces.encoding import Encoding, Feature
+from distiller.spaces.encoding import Encoding
 from distiller.spaces.errors import InputError
-from distiller.spaces.space import Space
 
 NEEDED = ("role", "origin", "status", "score", "fidelity")
+MOST_RUNGS = 6
+FULL = 1 - 1e-9
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The search trials of one dataset that have a score.
+    """Scores of the search trials of one dataset: the last one of each trial, and where learning curves are
+    given, those that it had at the rungs where other trials were stopped.
+
+    The curves matter: among trials that ended at a rung only the poor ones are seen there, but every trial
+    has passed the first.
 
     Attributes:
-        matrix: [trials, features + 1] the encoded config, then log fidelity.
-        score: [trials] validation score, higher is better.
-        full: [trials] whether the trial ran the whole budget.
-        prior: [trials] whether it was drawn from the prior, not chosen by the sampler.
-        config: [trials] a number per distinct config.
+        frame: [rows] the design's columns.
+        matrix: [rows, features + 1] the encoded config, then log fidelity.
+        score: [rows] validation score, higher is better.
+        full: [rows] whether the score is one at the whole budget.
+        prior: [rows] whether the trial was drawn from the prior, not chosen by the sampler.
+        rung: [rows] numbers of the shares of the budget below the whole one, from 0; -1 for the whole one.
+        config: [rows] a number per distinct config.
+        group: [rows] a number per trial where trials have several rows, else per config.
         stages: the feature numbers of each searched stage.
+        curves: whether trials have rows at rungs that they passed.
+        trials, full_trials, prior_trials: how many there are.
         failed: search trials left out, for want of a finite score.
         noise_share: variance between seeds of one config, as a share of the variance of full runs; None
             without repeats.
     """
 
+    frame: pd.DataFrame
     matrix: Floats
     score: Floats
     full: npt.NDArray[np.bool_]
     prior: npt.NDArray[np.bool_]
-    config: npt.NDArray[np.int64]
+    rung: npt.NDArray[np.intp]
+    config: npt.NDArray[np.intp]
+    group: npt.NDArray[np.intp]
     stages: Mapping[str, list[int]]
+    curves: bool
+    trials: int
+    full_trials: int
+    prior_trials: int
     failed: int
     noise_share: float | None
 
-    @property
-    def rung(self) -> Floats:
-        """[trials] fidelity, rounded so that trials stopped at one rung compare equal."""
-        return np.asarray(np.round(np.exp(self.matrix[:, -1]), 6), dtype=np.float64)
 
-
-def read_rows(trials: pd.DataFrame, space: Space) -> Rows:
-    """The rows of `trials` (one dataset) that importance may rest on.
+def read_rows(trials: pd.DataFrame, design: Design, epochs: pd.DataFrame | None = None) -> Rows:
+    """The rows of `trials` (one dataset) that importance may rest on, with their `epochs` rows if any.
 
     Raises:
         InputError: a column is missing, or there are several datasets.
     """
-    encoding = Encoding.of(space)
-    tags = {f.column for f in encoding.features if _always_active(f, space)}
-    for column in (*NEEDED, *sorted(tags)):
+    encoding = Encoding.of(design)
+    first = {q.column for asked in design.stages.values() for q in asked} & set(design.columns())
+    for column in (*NEEDED, *sorted(first)):
         if column not in trials:
             raise InputError(f"trials.{column}: no such column; pass rows of the trials table")
     if "dataset" in trials and trials["dataset"].nunique() > 1:
         raise InputError("trials.dataset: several datasets; importance takes the rows of one")
     # A warm start need not lie in the space whose prior is the reference.
     search = trials[(trials["role"] == "search") & (trials["origin"] != "warm")]
-    used = search[_scored(search)]
+    used = search[_scored(search)].reset_index(drop=True)
     fidelity = np.clip(used["fidelity"].to_numpy(dtype=np.float64), 1e-6, 1.0)
+    place, score, share = _points(used, fidelity, epochs)
     features = encode(used, encoding)
     stages: dict[str, list[int]] = {}
     for j, feature in enumerate(encoding.features):
         stages.setdefault(feature.stage, []).append(j)
+    config = _numbered(features)
     return Rows(
-        matrix=np.column_stack([features, np.log(fidelity)]),
-        score=used["score"].to_numpy(dtype=np.float64),
-        full=fidelity >= 1 - 1e-9,
-        prior=(used["origin"] == "prior").to_numpy(dtype=bool),
-        config=_numbered(features),
+        frame=used[[c for c in design.columns() if c in used]].iloc[place].reset_index(drop=True),
+        matrix=np.column_stack([features[place], np.log(share)]),
+        score=score,
+        full=share >= FULL,
+        prior=(used["origin"] == "prior").to_numpy(dtype=bool)[place],
+        rung=_rungs(share),
+        config=config[place],
+        group=place if len(place) > len(used) else config,
         stages=stages,
+        curves=len(place) > len(used),
+        trials=len(used),
+        full_trials=int((fidelity >= FULL).sum()),
+        prior_trials=int((used["origin"] == "prior").sum()),
         failed=len(search) - len(used),
         noise_share=_noise_share(trials, encoding),
     )
 
 
+def _points(
+    used: pd.DataFrame, fidelity: Floats, epochs: pd.DataFrame | None
+) -> tuple[npt.NDArray[np.intp], Floats, Floats]:
+    """For each row the number of its trial, its score and its share of the budget."""
+    place, score, share = np.arange(len(used)), used["score"].to_numpy(dtype=np.float64), fidelity
+    stops = np.unique(np.round(fidelity[fidelity < FULL], 6))
+    if epochs is None or not len(stops) or "trial_id" not in used:
+        return place, score, share
+    curves = epochs[["trial_id", "attempt", "fidelity", "score"]] if "attempt" in epochs else epochs
+    if "attempt" in epochs and "attempt" in used:
+        curves = curves.merge(used[["trial_id", "attempt"]], on=["trial_id", "attempt"])
+    curves = curves[np.isfinite(curves["score"].to_numpy(dtype=np.float64, na_value=np.nan))]
+    own = pd.Series(place, index=used["trial_id"])
+    curves = curves[curves["trial_id"].isin(own.index)]
+    of = own[~own.index.duplicated()].reindex(curves["trial_id"]).to_numpy(dtype=np.intp)
+    at = curves["fidelity"].to_numpy(dtype=np.float64)
+    nearest = stops[np.abs(at[:, None] - stops).argmin(axis=1)] if len(at) else at
+    # An evaluation lies at a rung up to the rounding of steps, and before the trial's own end.
+    passed = (np.abs(at - nearest) <= 0.02 * nearest) & (nearest < np.round(fidelity[of], 6) * (1 - 1e-3))
+    points = pd.DataFrame(
+        {"of": of[passed], "at": nearest[passed], "score": curves["score"].to_numpy()[passed]}
+    )
+    points = points.drop_duplicates(["of", "at"], keep="last")
+    return (
+        np.concatenate([place, points["of"].to_numpy(dtype=np.intp)]),
+        np.concatenate([score, points["score"].to_numpy(dtype=np.float64)]),
+        np.concatenate([share, points["at"].to_numpy(dtype=np.float64)]),
+    )
+
+
+def _rungs(share: Floats) -> npt.NDArray[np.intp]:
+    """Numbers of the distinct shares below 1, neighbours made one where there are many."""
+    rung = np.full(len(share), -1, dtype=np.intp)
+    below = share < FULL
+    if below.any():
+        _, rung[below] = np.unique(np.round(share[below], 6), return_inverse=True)
+        if (count := rung.max() + 1) > MOST_RUNGS:
+            ends = np.quantile(np.log(share[below]), np.linspace(0, 1, MOST_RUNGS + 1)[1:-1])
+            rung[below] = np.unique(np.searchsorted(ends, np.log(share[below])), return_inverse=True)[1]
+            assert rung.max() < count
+    return rung
+
+
 def encode(trials: pd.DataFrame, encoding: Encoding) -> Floats:
     """[rows, features]: as `Encoding.encode`, from the table's columns; an absent column is all inactive."""
     matrix = np.empty((len(trials), len(encoding.features)))
+    texts: dict[str, pd.Series] = {}
     for j, feature in enumerate(encoding.features):
         if feature.column not in trials:
             matrix[:, j] = 0.0 if feature.value is not None else np.nan
-            continue
-        column = trials[feature.column]
-        if feature.value is not None:
-            matrix[:, j] = (column.notna() & (column.astype(str) == feature.value)).to_numpy(dtype=np.float64)
+        elif feature.value is not None:
+            if feature.column not in texts:
+                column = trials[feature.column]
+                texts[feature.column] = column.astype(str).where(column.notna(), None)
+            matrix[:, j] = (texts[feature.column] == feature.value).to_numpy(dtype=np.float64)
         else:
-            numbers = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+            numbers = pd.to_numeric(trials[feature.column]).to_numpy(dtype=np.float64, na_value=np.nan)
             matrix[:, j] = np.log(numbers) if feature.log else numbers
     return matrix
-
-
-def _always_active(feature: Feature, space: Space) -> bool:
-    """Whether the column belongs to the question with which its stage begins."""
-    return any(q.column == feature.column and q.path.count(".") == 1 for q in space.questions())
 
 
 def _scored(rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -107,9 +169,9 @@ def _scored(rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
     return np.asarray(finite & (rows["status"] != "failed").to_numpy(dtype=bool))
 
 
-def _numbered(features: Floats) -> npt.NDArray[np.int64]:
+def _numbered(features: Floats) -> npt.NDArray[np.intp]:
     _, number = np.unique(np.nan_to_num(features, nan=-1e300), axis=0, return_inverse=True)
-    return number.reshape(-1).astype(np.int64)
+    return number.reshape(-1).astype(np.intp)
 
 
 def _noise_share(trials: pd.DataFrame, encoding: Encoding) -> float | None:
@@ -119,7 +181,7 @@ def _noise_share(trials: pd.DataFrame, encoding: Encoding) -> float | None:
     """
     rows = trials[trials["role"].isin(["search", "finalist"])]
     rows = rows[_scored(rows)]
-    rows = rows[rows["fidelity"].to_numpy(dtype=np.float64) >= 1 - 1e-9]
+    rows = rows[rows["fidelity"].to_numpy(dtype=np.float64) >= FULL]
     if len(rows) < 2:
         return None
     groups = pd.DataFrame(

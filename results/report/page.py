@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -13,109 +14,99 @@ from typing import Any
 
 import jinja2
 import plotly.offline
-import yaml
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from distiller.results.entries import is_full
 from distiller.results.export import write_file
 from distiller.results.failures import failures
-from distiller.results.frames import to_frame
 from distiller.results.frozen import about_launch, frozen_sweep
-from distiller.results.importance import importance
-from distiller.results.leaderboard import DatasetBoard, boards
+from distiller.results.leaderboard import boards
 from distiller.results.report import words
-from distiller.results.report.figures import curves, parameter_bars, score_against, stage_bars
-from distiller.results.report.parallel import parallel
+from distiller.results.report.analysis import Analysis
+from distiller.results.report.figure import Figure
+from distiller.results.report.searched import searched
+from distiller.results.report.sections import Gallery, dataset_section, overall_section
+from distiller.results.report.summary import VERDICTS, summary
+from distiller.results.report.trials import with_curves
 from distiller.results.store import Row, Store
-from distiller.spaces.errors import InputError
-from distiller.spaces.narrowing import write_space
-from distiller.spaces.space import Space
 from distiller.spaces.sweep import SweepConfig
 
-SpaceOf = Callable[[SweepConfig, str], Space]
 MOST_FAILURES = 20
+UNREAD = ("metrics", "versions", "adaptations")
+"""Columns of trials that the report has no use for."""
 
 
-def write_report(store: Store, sweep: str, out: Path, space_of: SpaceOf = SweepConfig.space_of) -> Path:
-    """Writes the report of a sweep to the file `out` and returns it.
+@dataclass(frozen=True)
+class Report:
+    """A report that was written: its file, and its figures by the names of their files."""
+
+    path: Path
+    figures: Mapping[str, Figure]
+
+
+def write_report(store: Store, sweep: str, out: Path, analysis: Analysis | None = None) -> Report:
+    """Writes the report of a sweep to the file `out`.
 
     Args:
-        space_of: the space that a dataset was searched in; the sweep's own by default.
+        analysis: what is known beyond the rows; without it the report has rows alone.
 
     Raises:
         InputError: there is no such sweep, or `out` cannot be written.
     """
     store.check_sweep(sweep)
+    analysis = analysis or Analysis()
     tables = {table: store.read_with_report(table, sweep) for table in ("trials", "datasets", "epochs")}
-    trials, datasets, epochs = (rows.to_pylist() for rows, _ in tables.values())
+    trials, datasets = _rows(tables["trials"][0]), _rows(tables["datasets"][0])
     frozen = frozen_sweep(store, sweep)
     launched = about_launch(store, sweep)
-    figures: list[dict[str, Any]] = []
+    gallery = Gallery()
+    found = boards(trials, datasets, frozen)
+    overall = overall_section(analysis, gallery)
     sections = []
-    frame = to_frame(tables["trials"][0])
-    for number, board in enumerate(boards(trials, datasets, frozen)):
-        space = space_of(frozen, board.dataset) if frozen and board.dataset in frozen.datasets else None
+    for number, board in enumerate(found):
         mine = [row for row in trials if row["dataset"] == board.dataset]
-        steps = [row for row in epochs if row["dataset"] == board.dataset]
-        shares = _importance(frame[frame["dataset"] == board.dataset], space, mine)
-        drawn = _drawn(board, mine, steps, space, shares, figures)
-        facts = {"id": f"dataset-{number}", "board": board, "importance": shares, "space": space}
-        sections.append(facts | drawn)
+        steps = _epochs(tables["epochs"][0], with_curves(mine))
+        sections.append(dataset_section(number, board, mine, steps, analysis, gallery))
     context = {
         "sweep": sweep,
         "store": store.url,
         "sections": sections,
+        "overall": overall,
+        "points": summary(found, analysis),
+        "analysis": analysis,
+        "verdicts": VERDICTS,
         "facts": _facts(trials, frozen, launched),
+        "distilled": frozen is not None or any(map(words.is_distilled, found)),
         "running": len(store.unfinished_attempts(sweep)),
         "skipped": [bad for _, skipped in tables.values() for bad in skipped],
         "failures": (groups := failures(trials))[:MOST_FAILURES],
         "failures_left_out": groups[MOST_FAILURES:],
-        "spaces": _spaces(sections),
+        "searched": searched(analysis.designs),
         "file": store.read_text(sweep, "sweep.yaml"),
     }
+    figures = {name: replace(figure, name=name) for name, figure in gallery.figures.items()}
     write_file(out, render(context, figures))
-    return out
+    return Report(out, figures)
 
 
-def _importance(frame: Any, space: Space | None, trials: Sequence[Row]) -> dict[str, Any]:
-    """`Importance.to_dict()`, or its `reason` alone where it has no rows to rest on."""
-    if space is None:
-        return {"reason": "the sweep was stored without its file, so what was searched is not known"}
-    if not any(row["role"] == "search" and row["status"] != "failed" for row in trials):
-        return {"reason": "no search trial has a score"}
-    try:
-        return importance(frame, space).to_dict()
-    except InputError as error:  # a table from elsewhere, without this space's columns
-        return {"reason": str(error)}
+def _rows(table: pa.Table) -> list[Row]:
+    """Plain rows, without what is not read: text of 10,000 trials takes its time."""
+    kept = [
+        name
+        for name in table.column_names
+        if name not in UNREAD and table.column(name).null_count < len(table)
+    ]
+    rows: list[dict[str, Any]] = table.select(kept).to_pylist()
+    left_out = dict.fromkeys(set(table.column_names) - set(kept))
+    return [{**left_out, **row} for row in rows]
 
 
-def _drawn(
-    board: DatasetBoard,
-    trials: Sequence[Row],
-    epochs: Sequence[Row],
-    space: Space | None,
-    shares: dict[str, Any],
-    figures: list[dict[str, Any]],
-) -> dict[str, Any]:
-    """The section's figures by name: numbers in `figures`, which they join, or None."""
-
-    def add(figure: dict[str, Any] | None) -> int | None:
-        if figure is not None:
-            figures.append(figure)
-        return None if figure is None else len(figures) - 1
-
-    lines, not_drawn = curves(epochs, trials, board) or (None, "")
-    ranked = sorted(shares.get("parameters", ()), key=lambda p: -p["share"])
-    columns = [p["column"] for p in ranked if p["column"]]
-    return {
-        "curves": add(lines),
-        "curves_note": not_drawn,
-        "size": add(score_against("parameters", "parameters of the student", trials, board)),
-        "latency": add(score_against("latency_ms", "milliseconds of one forward pass", trials, board)),
-        "stages": add(stage_bars(shares)) if "stages" in shares else None,
-        "parameters": add(parameter_bars(shares)) if "parameters" in shares else None,
-        "parallel": parallel(trials, space, board.metric or "score", columns) if space else None,
-        "full": sum(row["role"] == "search" and is_full(row) for row in trials),
-    }
+def _epochs(table: pa.Table, trials: Sequence[Row]) -> list[Row]:
+    """Rows of the learning curves of those trials."""
+    names = pa.array([row["trial_id"] for row in trials], pa.string())
+    chosen = table.filter(pc.is_in(table["trial_id"], value_set=names))
+    rows: list[Row] = chosen.select(["trial_id", "attempt", "step", "score"]).to_pylist()
+    return rows
 
 
 def _facts(trials: Sequence[Row], sweep: SweepConfig | None, launched: dict[str, Any]) -> dict[str, Any]:
@@ -136,18 +127,7 @@ def _facts(trials: Sequence[Row], sweep: SweepConfig | None, launched: dict[str,
     }
 
 
-def _spaces(sections: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Each different space as YAML, with the names of its datasets."""
-    found: dict[str, list[str]] = {}
-    for section in sections:
-        if section["space"] is not None:
-            space = write_space(section["space"])
-            text = yaml.safe_dump(space, sort_keys=False, default_flow_style=None, width=100)
-            found.setdefault(text, []).append(section["board"].dataset)
-    return [(", ".join(names), text) for text, names in found.items()]
-
-
-def render(context: dict[str, Any], figures: Sequence[dict[str, Any]]) -> str:
+def render(context: dict[str, Any], figures: Mapping[str, Figure]) -> str:
     """The page. Text is escaped by the template, and scripts without the page's nonce do not run."""
     templates = resources.files("distiller.results") / "templates"
     environment = jinja2.Environment(
@@ -162,6 +142,7 @@ def render(context: dict[str, Any], figures: Sequence[dict[str, Any]]) -> str:
     return environment.get_template("report.html").render(
         **context,
         figures=figures,
+        drawn={name: figure.to_dict() for name, figure in figures.items()},
         nonce=base64.b64encode(secrets.token_bytes(16)).decode(),
         plotly=plotly.offline.get_plotlyjs(),
     )

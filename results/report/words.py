@@ -9,8 +9,9 @@ from typing import Any
 
 from distiller.results.entries import Entry, Gain, Scores
 from distiller.results.leaderboard import DatasetBoard, pareto_label
+from distiller.results.report.searched import answers
 from distiller.spaces.choice import KIND, Union
-from distiller.spaces.config import STAGES, PipelineConfig
+from distiller.spaces.config import STAGES
 
 TAGS = {KIND, *(stage.part.tag for stage in STAGES.values() if isinstance(stage.part, Union))}
 """Fields that say which choice it is."""
@@ -44,6 +45,29 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def percent(share: float) -> str:
+    """`12%`."""
+    return f"{share:.0%}"
+
+
+def signed(value: float) -> str:
+    """`+0.012`."""
+    return f"{value:+.3g}"
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter first, unless a name (`mi_alpha is`, `trec: 3 trials`) is."""
+    first = text.split(maxsplit=1)[0] if text.strip() else ""
+    if "_" in first or first.endswith(":"):
+        return text
+    return text[:1].upper() + text[1:]
+
+
+def sentence(text: str) -> str:
+    """The text as a sentence of its own."""
+    return capital(text) + ("" if text[-1:] in ".?!" else ".")
+
+
 def when(value: datetime | str | None) -> str:
     """`2026-01-02 03:04 UTC`."""
     if value is None:
@@ -52,8 +76,16 @@ def when(value: datetime | str | None) -> str:
     return moment.strftime("%Y-%m-%d %H:%M %Z").strip()
 
 
-def stages(config: PipelineConfig) -> list[tuple[str, list[str]]]:
-    """Each stage with one text per slot: `mi_alpha, alpha 0.3, weight 0.2, mapping emd (temperature 1)`."""
+def chosen(section: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Each stage of a dataset's best config with one text per slot: `mi_alpha, alpha 0.3, weight 0.2`.
+
+    A config that no pipeline has, of a table from elsewhere, is told by its columns.
+    """
+    best, design = section["board"].best, section["design"]
+    try:
+        config = best.config
+    except ValueError:
+        return [(stage, [", ".join(said)]) for stage, said in answers(design, best.rows[0])] if design else []
     return [
         (stage, [_choice(slot.model_dump(mode="json")) for slot in config.slots(stage)]) for stage in STAGES
     ]
@@ -82,6 +114,11 @@ TRIVIAL = {
 """By kind of task, the predictor that ignores the text, where it says no class."""
 
 
+def is_distilled(board: DatasetBoard) -> bool:
+    """Whether a teacher or a baseline is known: a table from elsewhere need not have one."""
+    return bool(board.baselines) or board.teacher_validation is not None
+
+
 def standings(board: DatasetBoard) -> list[dict[str, Any]]:
     """Rows of a dataset's table, from the teacher down to the trivial predictor; `at` is in percent of a
     common track that shows test where the best student has it, else validation."""
@@ -99,6 +136,8 @@ def standings(board: DatasetBoard) -> list[dict[str, Any]]:
     label = TRIVIAL.get(board.task_kind or "", "Majority class")
     majority = board.majority_score
     rows.append(_standing(label, None, majority, None, None if test else majority))
+    if not is_distilled(board):
+        rows = [row for row in rows if row["entry"] or row["validation"] is not None]
     marks = [row["mark"] + sign * row["sd"] for row in rows if row["mark"] is not None for sign in (-1, 1)]
     low, high = (min(marks), max(marks)) if marks else (0.0, 1.0)
     wide = (high - low) or 1.0
@@ -124,5 +163,18 @@ def _standing(
 
 FILTERS: dict[str, Callable[..., Any]] = {
     function.__name__: function
-    for function in (score, size, milliseconds, duration, when, stages, standings, quote)
+    for function in (
+        score,
+        size,
+        milliseconds,
+        duration,
+        percent,
+        signed,
+        capital,
+        sentence,
+        when,
+        chosen,
+        standings,
+        quote,
+    )
 }

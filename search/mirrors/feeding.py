@@ -17,6 +17,7 @@ from rich.text import Text
 
 from distiller.results.ended import ended_trials
 from distiller.results.frozen import is_over
+from distiller.results.imported.kept import is_imported
 from distiller.results.store import Store
 from distiller.search.mirrors.mirror import Mirror, Target
 from distiller.search.watching import LEAST_SECONDS, SHARE
@@ -90,9 +91,11 @@ def mirror_sweep(
     """`distiller mirror`: bring all targets up to date; with `follow` keep them so until the sweep is over.
 
     Raises:
-        InputError: a target cannot be.
+        InputError: a target cannot be, or the sweep is an imported table.
         MirrorError: a mirror would not take a trial.
     """
+    if is_imported(store, sweep):
+        raise InputError(f"--sweep {sweep}: an imported table; mirrors take launched sweeps")
     feeds = [Feed(store, sweep, target) for target in targets]
     try:
         while True:

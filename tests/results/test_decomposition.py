@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distiller.results.design import Design
 from distiller.results.importance.decomposition import Block, Interval, components, merged, variance
 from distiller.results.importance.parameters import Tree
-from distiller.results.importance.surrogate import Surrogate, fixed
+from distiller.results.importance.trees import Surrogate, component_functions, corrected, fixed
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.encoding import Encoding
 from distiller.spaces.narrowing import parse_space
@@ -68,7 +69,7 @@ def test_boxes_of_a_surrogate_add_up_to_its_predictions_missing_values_included(
     train = rng.normal(size=(400, 4))
     train[rng.random(400) < 0.3, 0] = np.nan
     score = np.where(np.isnan(train[:, 0]), 1.0, train[:, 0]) + train[:, 1] * train[:, 2]
-    model = Surrogate.fit(train, score, seed=0, trees=60)
+    model = Surrogate.fit(train, score, seed=0)
     new = rng.normal(size=(200, 4))
     new[rng.random((200, 4)) < 0.3] = np.nan
     boxes, values = model.leaves()
@@ -78,6 +79,43 @@ def test_boxes_of_a_surrogate_add_up_to_its_predictions_missing_values_included(
     boxes, values = fixed(boxes, values, 3, 0.5)
     assert all(3 not in box for box in boxes)
     assert [value(boxes, values, row) for row in new] == pytest.approx(model.predict(at_half), abs=1e-9)
+
+
+@settings(deadline=None, max_examples=25)
+@given(forests)
+def test_component_functions_add_up_and_have_the_components_variances(forest):
+    boxes, values = merged([b for b, _ in forest], [v for _, v in forest], range(4))
+    points = np.array(list(itertools.product(LEVELS, repeat=4)))
+    stages = [[0, 1], [2], [3]]
+    blocks = [Block(boxes, points, stage) for stage in stages]
+    parts = component_functions(boxes, values, blocks, stages, points)
+    whole = np.array([value(boxes, values, point) for point in points])
+    assert sum(parts.values()) + whole.mean() == pytest.approx(whole, abs=1e-4)
+    for chosen, share in components(values, blocks).items():
+        assert (parts[chosen] ** 2).mean() == pytest.approx(share, abs=1e-4)
+
+
+def test_one_step_takes_out_what_shrinkage_took():
+    """Trees shrunk to half their size say a quarter of the variance; held-out scores bring back half of
+    what is missing to first order: 1/4 + 2 * 1/2 * 1/2 = 3/4."""
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.integers(0, 2, size=(4000, 2)).astype(float), np.zeros(4000)])
+    y = x[:, 0] - 0.5 + 0.5 * (x[:, 1] - 0.5)
+    model = Surrogate.fit(x[:2000], y[:2000], seed=0)
+
+    class Half:
+        def predict(self, matrix, trees):
+            return model.predict(matrix, trees) / 2
+
+        def at_full_budget(self, features, trees):
+            boxes, values = model.at_full_budget(features, trees)
+            return boxes, values / 2
+
+    reference = np.array(list(itertools.product([0.0, 1.0], repeat=2)))
+    found, steps = corrected([(Half(), x[2000:], y[2000:])], None, [[0], [1]], reference)
+    assert found[frozenset({0})] == pytest.approx(0.75 * 0.25, rel=0.05)
+    assert found[frozenset({1})] == pytest.approx(0.75 * 0.0625, rel=0.05)
+    assert len(steps[frozenset({0})]) == 2000
 
 
 def test_parameters_split_the_variance_down_the_tree():
@@ -124,7 +162,7 @@ def test_parameters_split_the_variance_down_the_tree():
     full = [PipelineConfig(intermediate=w) for w in inner] + [PipelineConfig()] * len(inner)
     reference = encoding.encode(full)
     g = np.array([value(boxes, values, row) for row in reference])
-    tree = Tree(space, "intermediate", encoding, reference)
+    tree = Tree(Design.of(space).stages["intermediate"], encoding, reference)
     found = {(p.path, p.kind): p for p in tree.shares(boxes, values, float(g.var()))}
 
     given_mse = base + by_weight / 2 + by_mean / 2 + both / 4 + by_emd / 2 + by_heat / 4

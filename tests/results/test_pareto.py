@@ -93,7 +93,7 @@ def test_the_answer_of_several_objectives_is_the_front_of_the_finalists(demo, tm
     smallest = written[2].recipe.scores["student"]["parameters"]
     small = export(found.store, out=tmp_path / "best", max_parameters=smallest)
     assert [one.recipe.config.config_id for one in small] == found.front[2:]
-    page = write_report(found.store, "demo", tmp_path / "r.html", lambda config, name: config.space_of(name))
+    page = write_report(found.store, "demo", tmp_path / "r.html").path
     assert page.read_text().count('class="name">Pareto set</td>') == 2
 
 

@@ -1,5 +1,8 @@
 """The report as a browser and a suspicious reader see it, and its figures against brute force."""
 
+import csv
+import html
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -9,11 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distiller.results.design import Design
 from distiller.results.leaderboard import leaderboard
 from distiller.results.report import write_report
-from distiller.results.report.figures import parameter_bars, pareto_front, stage_bars, thinned
+from distiller.results.report.figure import Figure, label, thinned
 from distiller.results.report.parallel import parallel
+from distiller.results.report.searched import answers, counted, searched
+from distiller.results.report.trials import pareto_front
 from distiller.spaces.errors import InputError
+from tests.results.analysed import analysis
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 ATTACK = "</script><script>alert('x')</script><img src=http://evil.example/a.png onerror=alert(1)>"
@@ -31,7 +38,7 @@ class Page(HTMLParser):
         assert self.open == []
         self.ids = {of["id"] for _, of in self.tags if "id" in of}
         self.figures = json.loads(next(body for of, body in self.scripts if of.get("id") == "figures"))
-        self.drawn = [int(of["data-figure"]) for _, of in self.tags if "data-figure" in of]
+        self.drawn = [of["data-figure"] for _, of in self.tags if "data-figure" in of]
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
@@ -52,7 +59,12 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page(tmp_path):
-    return lambda store, name="demo": Page(write_report(store, name, tmp_path / "a 'b'" / "report.html"))
+    out = tmp_path / "a 'b'" / "report.html"
+    return lambda store, name="demo", known=None: Page(write_report(store, name, out, known).path)
+
+
+def designs(made):
+    return {dataset: Design.of(made.sweep.space_of(dataset)) for dataset in made.sweep.datasets}
 
 
 def assert_offline(page):
@@ -74,9 +86,9 @@ def assert_offline(page):
 
 def test_the_whole_report(demo, page):
     made = demo().filled()
-    found = page(made.store)
+    found = page(made.store, known=analysis(designs(made)))
     assert_offline(found)
-    assert found.drawn == list(range(len(found.figures)))
+    assert sorted(found.drawn) == sorted(found.figures)
     assert found.source.count("plotly.js v") == 1
     for board in leaderboard(made.store, "demo"):
         for words in (board.dataset, str(board.winner.test), str(board.gain), "more than the noise"):
@@ -84,13 +96,15 @@ def test_the_whole_report(demo, page):
         assert board.winner.config_id in found.text
     assert "38 completed, 4 stopped early, 4 failed" in found.text
     assert "loss is nan" in found.text
-    assert "too few" in found.text  # importance says that it cannot tell
+    for words in ("50% (46% to 55%)", "Claim number 2 holds cannot tell", "top 10%", "tinybert", "12%"):
+        assert words in found.text
     assert "distiller launch sweep.yaml" in found.text
     assert "distiller train best/tweets.yaml" in found.text
-    winner = next(t for t in found.figures[0]["data"] if t["name"] == "winner (3)")
+    curves = found.figures["trec-learning-curves"]["data"]
+    winner = next(t for t in curves if t["name"] == "winner (3)")
     finals = [y for y, following in zip(winner["y"], winner["y"][1:], strict=False) if following is None]
     assert finals == pytest.approx([0.73, 0.745, 0.75])
-    stopped = next(t for t in found.figures[0]["data"] if t["name"].startswith("stopped early"))
+    stopped = next(t for t in curves if t["name"].startswith("stopped early"))
     assert max(x for x in stopped["x"] if x) == 30
 
 
@@ -107,7 +121,8 @@ def test_texts_from_the_store_cannot_become_markup(demo, page):
     assert_offline(found)
     assert found.text.count("alert('x')") >= 4  # shown as what it is
     assert ATTACK not in found.source
-    said = [text for figure in found.figures for trace in figure["data"] for text in trace.get("text") or ()]
+    drawn = [trace for figure in found.figures.values() for trace in figure.get("data", ())]
+    said = [text for trace in drawn for text in trace.get("text") or ()]
     assert said
     assert not [text for text in said if text and "<" in text]  # Plotly takes markup in its labels
 
@@ -172,35 +187,16 @@ def test_thinning_keeps_the_best_and_never_repeats(count, most):
     assert kept[: most // 3] == list(range(min(count, most // 3)))
 
 
-def test_bars_show_what_importance_says():
-    stages = [
-        {"stage": "intermediate", "main": 0.5, "total": 0.7, "influential": True},
-        {"stage": "student", "main": 0.1, "total": 0.2, "influential": False},
-    ]
-    shares = {"intermediate.objective": 0.4, "student.svd.layers": 0.1, "intermediate.mse.weight": 0.05}
-    parameters = [
-        {"path": path, "stage": path.split(".")[0], "kind": "parameter", "share": share}
-        for path, share in shares.items()
-    ]
-    found = {"verdict": "ok", "stages": stages, "parameters": parameters}
-    total, alone = stage_bars(found)["data"]
-    assert (total["y"], total["x"], alone["x"]) == (["student", "intermediate"], [0.2, 0.7], [0.1, 0.5])
-    assert len(set(total["marker"]["color"])) == 2  # the confirmed one stands out
-    (bars,) = parameter_bars(found)["data"]
-    assert dict(zip(bars["y"], bars["x"], strict=True)) == shares
-    unsure = stage_bars({**found, "verdict": "cannot tell"})["data"][1]
-    assert unsure["marker"]["opacity"] < alone["marker"]["opacity"]
-    assert stage_bars({**found, "stages": []}) is None
-
-
 def test_parallel_places_follow_values(demo):
     made = demo(datasets={"trec": "{builtin: trec}"})
     space = made.sweep.space_of("trec")
     rows = [made.trial("trec", made.config("trec"), score) for score in (0.2, 0.4, 0.9, 0.5, 0.6, 0.7)]
     made.trial("trec", made.config("trec"), 0.99, status="stopped")
-    drawn = parallel(made.rows, space, "matthews", ["optimization_learning_rate"])
-    names = [axis["name"] for axis in drawn["axes"]]
-    assert names[-1] == "matthews"
+    design = Design.of(space)
+    figure = parallel(made.rows, design, "trec", "matthews", ["optimization_learning_rate"])
+    drawn = figure.parallel
+    names = list(figure.columns[2:])
+    assert [f"{axis['stage']}_{axis['name']}" for axis in drawn["axes"]] == [*names[:-1], "score_matthews"]
     best_first = sorted(rows, key=lambda row: -row["score"])
     assert [line["text"].split(":")[0] for line in drawn["lines"]] == [row["config_id"] for row in best_first]
     for name in names[:-1]:
@@ -216,4 +212,82 @@ def test_parallel_places_follow_values(demo):
     places = [line["at"][names.index("optimization_learning_rate")] for line in drawn["lines"]]
     logs = np.log(rates)
     assert places == pytest.approx((logs - logs.min()) / (logs.max() - logs.min()))
-    assert parallel(rows[:2], space, "matthews") is None
+    assert [row[-1] for row in figure.rows] == [row["score"] for row in best_first]
+    assert parallel(rows[:2], design, "trec", "matthews") is None
+
+
+numbers = st.one_of(
+    st.none(), st.integers(-9, 9), st.floats(allow_nan=False, allow_infinity=False), st.text()
+)
+
+
+@given(st.lists(st.tuples(numbers, numbers), max_size=5))
+@settings(max_examples=100, deadline=None)
+def test_csv_reads_back_to_six_digits(rows):
+    text = Figure("name", "title", ("a,b", 'c"d'), rows).csv()
+    header, *read = csv.reader(io.StringIO(text, newline=""))
+    assert header == ["a,b", 'c"d']
+    for row, cells in zip(rows, read, strict=True):
+        for value, cell in zip(row, cells, strict=True):
+            if isinstance(value, float):
+                assert float(cell) == pytest.approx(value, rel=1e-5)
+            else:
+                assert cell == ("" if value is None else str(value))
+
+
+@given(st.text(max_size=200), st.integers(8, 40))
+@settings(max_examples=100, deadline=None)
+def test_labels_are_short_and_no_markup(text, width):
+    lines = label(text, width).split("<br>")
+    assert len(lines) <= 3
+    assert all(len(html.unescape(line)) <= width for line in lines)
+    assert not [line for line in lines if "<" in line]
+
+
+def test_every_figure_has_its_numbers(demo, tmp_path):
+    made = demo().filled()
+    known = analysis(designs(made))
+    report = write_report(made.store, "demo", tmp_path / "report.html", known)
+    assert len(report.figures) == len({name.lower() for name in report.figures})
+    for name, figure in report.figures.items():
+        assert figure.rows, name
+        assert {len(row) for row in figure.rows} == {len(figure.columns)}
+    shares = {row[1:3]: row[3] for row in _named(report, "importance-over-datasets")}
+    for dataset, one in known.importance.items():
+        assert {stage: shares[one["verdict"], stage] for stage in one["stages"]} == {
+            stage: shares["main"] for stage, shares in one["stages"].items()
+        }, dataset
+    apart = {row[0]: row[5] for row in _named(report, "trec-differences-intermediate_objective")}
+    assert apart == pytest.approx({"mse": -0.01, "cosine": -0.02, "none": -0.03})
+    front = [row[3:5] for row in _named(report, "trec-score-against-parameters") if row[-1]]
+    points = [row[3:5] for row in _named(report, "trec-score-against-parameters") if row[0] != "baselines"]
+    known_costs = [point for point in points if point[0] is not None]
+    best = pareto_front([cost for cost, _ in known_costs], [score for _, score in known_costs])
+    assert sorted(front) == sorted(known_costs[i] for i in best)
+    regrets = {row[:2]: row[3] for row in _named(report, "regret")}
+    assert regrets == {("trec", "tweets"): None, ("tweets", "trec"): 0.01}
+
+
+def _named(report, name):
+    return report.figures[name].rows
+
+
+def test_the_space_in_words(demo):
+    made = demo()
+    design = designs(made)["trec"]
+    (one,) = searched({"trec": design, "tweets": design})
+    assert one.datasets == ["trec", "tweets"]
+    assert set(one.stages) == set(design.searched_stages())
+    said = [line.text for line in _all(one.stages["student"])]
+    assert any("layers: 2, 3 or 4 (each with probability 1/3)" in text for text in said)
+    assert any("hard_weight: 0 to 0.6 (uniform)" in line.text for line in _all(one.stages["prediction"]))
+    assert "teacher_checkpoint = minilm" in one.fixed
+    row = made.config("trec").columns()
+    told = dict(answers(design, row))
+    assert f"layers {row['student_layers']}" in told["student"]
+    assert "combinations of choices" in one.counted
+    assert counted(Design({"student": design.stages["teacher"]})) == "1 different config"
+
+
+def _all(lines):
+    return [inner for line in lines for inner in (line, *_all(line.below))]

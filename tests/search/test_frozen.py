@@ -140,5 +140,9 @@ def test_a_sweep_with_a_torn_row_is_not_over(tmp_path: Path) -> None:
     assert store.write_trial(trial("b", attempt=2))  # as whoever launches again has it run
     assert mark_over(store, "s") is None
     assert is_over(store, "s")
+    path = trial("a") | {"role": "ablation", "trial_id": "trec-a-0-ablation"}
+    assert store.write_attempt(row("a") | {"role": "ablation", "trial_id": "trec-a-0-ablation"})
+    assert store.write_trial(path)  # as a path that was begun and is not whole yet
+    assert is_over(store, "s")
     whole.with_name("trec-b-0-search~1.parquet").unlink()
     assert not is_over(store, "s")

@@ -1,0 +1,174 @@
+"""What either kind of surrogate makes of the variance, in one form."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from distiller.results.design import Design
+from distiller.results.importance.decomposition import Block, Floats, others
+from distiller.results.importance.evidence import Evidence, swapped
+from distiller.results.importance.linear import Basis, Linear
+from distiller.results.importance.parameters import ParameterShare, Tree, scaled
+from distiller.results.importance.rows import Rows, encode
+from distiller.results.importance.trees import Surrogate, corrected
+from distiller.spaces.encoding import Encoding
+
+Stages = frozenset[int]
+DRAWS = 400
+ENOUGH_STEPS = 50
+"""Held-out full runs from the prior below which trees are not put right, and have no intervals."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Attributes:
+    part: of every non-empty set of stages its share of the explained variance; they add up to 1.
+    drawn: [draws] the same under the uncertainty of the fit; None where it is not known.
+    variance: the explained variance, in squared units of the score.
+    p_alone, p_value: [stages] of "no effect of the stage alone" and "no effect at all".
+    parameters: of each stage in turn.
+    """
+
+    part: Mapping[Stages, float]
+    drawn: Mapping[Stages, Floats] | None
+    variance: float
+    p_alone: Sequence[float]
+    p_value: Sequence[float]
+    parameters: Sequence[ParameterShare]
+
+    def interval(self, chosen: Sequence[Stages], *, null: bool) -> tuple[float, float] | None:
+        """95% for the sum of the shares of `chosen`; from 0 where `null`, an effect being not significant."""
+        if self.drawn is None:
+            return None
+        draws = sum((self.drawn[one] for one in chosen), np.zeros(DRAWS))
+        low, high = (float(x) for x in np.quantile(draws, (0.025, 0.975)))
+        point = sum(self.part[one] for one in chosen)
+        return 0.0 if null else min(low, point), max(high, point)
+
+
+def subsets(stages: int) -> list[Stages]:
+    """Every non-empty set of stages, small ones first."""
+    sizes = range(1, stages + 1)
+    return [frozenset(some) for size in sizes for some in itertools.combinations(range(stages), size)]
+
+
+def shares(
+    rows: Rows, design: Design, basis: Basis, evidence: Evidence, *, seed: int, intervals: bool, threads: int
+) -> Shares | None:
+    """Of the surrogate that the evidence chose; None where it finds no difference between configs."""
+    if evidence.surrogate == "linear":
+        return _linear(rows, design, basis, seed, intervals)
+    return _trees(rows, design, evidence, seed, intervals, threads)
+
+
+def _linear(rows: Rows, design: Design, basis: Basis, seed: int, intervals: bool) -> Shares | None:
+    stages = design.searched_stages()
+    model = Linear.fit(basis, rows.score, rows.group)
+    squares = model.variances()
+    every = dict.fromkeys(subsets(len(stages)), 0.0)
+    for part, square in zip(model.parts, squares, strict=True):
+        if part.stages:
+            every[part.stages] += float(square.sum())
+    total = sum(every.values())
+    if total <= 0:
+        return None
+    drawn = None
+    if intervals:
+        drawn = {chosen: np.zeros(DRAWS) for chosen in every}
+        for part, draw in zip(model.parts, model.drawn(DRAWS, np.random.default_rng(seed)), strict=True):
+            if part.stages:
+                drawn[part.stages] = drawn[part.stages] + (draw**2).sum(axis=1)
+        drawn = _ratios(drawn)
+    parameters: list[ParameterShare] = []
+    for s, stage in enumerate(stages):
+        own = [
+            ParameterShare(
+                part.block.path,
+                part.block.column,
+                stage,
+                part.block.kind,
+                part.block.probability,
+                float(square.sum()),
+            )
+            for part, square in zip(model.parts, squares, strict=True)
+            if part.stages == {s} and part.block is not None
+        ]
+        parameters += scaled(own, every[frozenset({s})] / total)
+    chances = [model.p_values(s) for s in range(len(stages))]
+    if basis.rungs and not rows.curves:  # stopped trials are a choice: what only they show is not claimed
+        full = Linear.fit(basis.at(rows.full), rows.score[rows.full], rows.config[rows.full])
+        again = [full.p_values(s, model.found.noise) for s in range(len(stages))]
+        chances = [(max(a[0], b[0]), max(a[1], b[1])) for a, b in zip(chances, again, strict=True)]
+    part_of = {chosen: value / total for chosen, value in every.items()}
+    alone, overall = ([chance[i] for chance in chances] for i in (0, 1))
+    return Shares(part_of, drawn, total, alone, overall, parameters)
+
+
+def _trees(
+    rows: Rows, design: Design, evidence: Evidence, seed: int, intervals: bool, threads: int
+) -> Shares | None:
+    encoding = Encoding.of(design)
+    rng = np.random.default_rng(seed)
+    reference = _reference(design, encoding, 2048, rng)
+    stages = list(rows.stages.values())
+    usable = rows.full & rows.prior
+    some = [out[usable[out]] for _, out in evidence.models]
+    if sum(map(len, some)) < ENOUGH_STEPS:
+        some = [out[:0] for out in some]
+    models = [
+        (model, rows.matrix[out], rows.score[out])
+        for (model, _), out in zip(evidence.models, some, strict=True)
+    ]
+    found, steps = corrected(models, evidence.trees, stages, reference)
+    clipped = {chosen: max(0.0, value) for chosen, value in found.items()}
+    total = sum(clipped.values())
+    if total <= 0:
+        return None
+    drawn = None
+    count = sum(map(len, some))
+    if intervals and count:
+        noise = rng.standard_normal((DRAWS, count)) / count
+        drawn = _ratios(
+            {
+                chosen: np.maximum(0.0, found[chosen] + noise @ (step - step.mean()))
+                for chosen, step in steps.items()
+            }
+        )
+    part = {chosen: value / total for chosen, value in clipped.items()}
+    p_value = list(swapped(rows, evidence, seed=seed).values())
+    parameters = _tree_parameters(rows, design, encoding, evidence, reference, part, seed, threads)
+    # Draws that are cut at 0 reach it by themselves: no test of a stage alone need widen them.
+    return Shares(part, drawn, total, [0.0] * len(stages), p_value, parameters)
+
+
+def _tree_parameters(
+    rows: Rows,
+    design: Design,
+    encoding: Encoding,
+    evidence: Evidence,
+    reference: Floats,
+    part: Mapping[Stages, float],
+    seed: int,
+    threads: int,
+) -> list[ParameterShare]:
+    model = Surrogate.fit(rows.matrix, rows.score, seed=seed, threads=threads, kind=evidence.surrogate)
+    boxes, values = model.at_full_budget(reference.shape[1], evidence.trees)
+    blocks = [Block(boxes, reference, features) for features in rows.stages.values()]
+    parameters: list[ParameterShare] = []
+    for i, (stage, averaged) in enumerate(zip(rows.stages, others(blocks, values), strict=True)):
+        tree = Tree(design.stages[stage], encoding, reference)
+        parameters += tree.shares(boxes, averaged, part[frozenset({i})])
+    return parameters
+
+
+def _reference(design: Design, encoding: Encoding, rows: int, rng: np.random.Generator) -> Floats:
+    return encode(design.draw(rows, rng), encoding)
+
+
+def _ratios(drawn: Mapping[Stages, Floats]) -> dict[Stages, Floats]:
+    total = sum(drawn.values(), np.zeros(DRAWS))
+    return {chosen: draw / np.where(total > 0, total, 1.0) for chosen, draw in drawn.items()}

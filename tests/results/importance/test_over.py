@@ -1,0 +1,63 @@
+"""The mean over datasets against the single ones, and against a simulation of its interval."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from distiller.results.design import Design
+from distiller.results.importance import ALL, importance, over_datasets
+from distiller.results.importance.text import render_importance
+from distiller.spaces.narrowing import parse_space
+
+DESIGN = Design.of(
+    parse_space(
+        {"augmentation": ["none", "mixup"], "intermediate": "none", "prediction": ["ce", "kl", "mse"]}
+    )
+)
+
+
+def planted(seed, augmentation):
+    """The prediction loss decides, with the augmentation to some share."""
+    table = DESIGN.draw(150, np.random.default_rng(seed))
+    loss = table["prediction_loss"].map({"ce": 0.0, "kl": 1.0, "mse": 2.0}) / np.sqrt(2 / 3)
+    mixed = (table["augmentation_method"] == "mixup") * 2.0
+    score = np.sqrt(1 - augmentation) * loss + np.sqrt(augmentation) * mixed
+    noise = 0.3 * np.random.default_rng(seed + 1).normal(size=150)
+    return table.assign(
+        role="search", origin="prior", status="completed", fidelity=1.0, seed=0, score=score + noise
+    )
+
+
+def test_the_mean_of_two_datasets_and_its_interval():
+    found = {
+        name: importance(planted(seed, share), DESIGN) for name, seed, share in (("a", 0, 0.1), ("b", 5, 0.3))
+    }
+    mean = over_datasets(found)
+    assert (mean.verdict, mean.trials, mean.r2) == (
+        "ok",
+        300,
+        pytest.approx((found["a"].r2 + found["b"].r2) / 2),
+    )
+    for stage in mean.stages:
+        single = [next(s for s in one.stages if s.stage == stage.stage) for one in found.values()]
+        assert stage.main == pytest.approx(sum(s.main for s in single) / 2)
+        low, high = stage.main_interval
+        assert low <= stage.main <= high
+        # Errors of two independent shares: the mean's interval is narrower than theirs on average.
+        assert high - low <= sum(s.main_interval[1] - s.main_interval[0] for s in single) / 2 + 1e-12
+    of = {stage.stage: stage for stage in mean.stages}
+    assert of["augmentation"].main == pytest.approx(0.2, abs=0.06)
+    assert sum(s.share for s in mean.subsets) == pytest.approx(1)
+    assert "(a) to" in mean.caution[0]
+    assert mean.to_dict()["stages"].keys() == found["a"].to_dict()["stages"].keys()
+    render_importance(ALL, mean)
+
+
+def test_one_dataset_has_no_mean_and_unsure_ones_do_not_count():
+    sure = importance(planted(0, 0.1), DESIGN)
+    noise = planted(1, 0.2).assign(score=np.random.default_rng(0).normal(size=150))
+    unsure = importance(pd.DataFrame(noise), DESIGN)
+    assert unsure.verdict == "cannot tell"
+    assert over_datasets({"a": sure}) is None
+    mean = over_datasets({"a": sure, "b": unsure})
+    assert mean is None or (mean.verdict == "cannot tell" and not any(s.influential for s in mean.stages))

@@ -36,7 +36,7 @@ SHARE_NEEDED = 0.02
 SIGNIFICANCE = 0.01
 """Chance, over all stages of a dataset, to call one influential that is not (Bonferroni)."""
 SIGNIFICANCE_STEERED = 1e-4
-"""The same for trees that could only be measured on trials that a sampler chose: stages go together there."""
+"""The same where there are too few trials from the prior to measure on: a sampler's stages go together."""
 NULL = 0.05
 """An interval begins at 0 where "no effect" has at least this p value."""
 
@@ -80,10 +80,11 @@ def importance(
     found = shares(rows, design, basis, evidence, seed=seed, intervals=intervals, threads=threads)
     if found is None:
         return _nothing(rows, "the surrogate finds no difference between configs", evidence, top)
-    steered = evidence.surrogate != "linear" and not rows.prior[measured_on(rows)[1]].all()
+    measured = measured_on(rows)[1]
+    steered = not rows.prior[measured].all()
     stages = _stage_shares(list(rows.stages), found, SIGNIFICANCE_STEERED if steered else SIGNIFICANCE)
     verdict, reason = judge(rows, evidence, stages)
-    warnings = caution(rows, evidence, stages, intervals)
+    warnings = caution(rows, evidence, stages, intervals, found.unpredicted)
     if verdict != "ok":
         stages = [replace(share, influential=False) for share in stages]
     sets = sorted(((chosen, found.part[chosen]) for chosen in found.part), key=lambda one: -one[1])
@@ -132,7 +133,13 @@ def _too_few_full(rows: Rows) -> str | None:
     )
 
 
-def caution(rows: Rows, evidence: Evidence, stages: Sequence[StageShare], intervals: bool) -> tuple[str, ...]:
+def caution(
+    rows: Rows,
+    evidence: Evidence,
+    stages: Sequence[StageShare],
+    intervals: bool,
+    unpredicted: float = 0.0,
+) -> tuple[str, ...]:
     """What the shares rest on, and what they do not say."""
     others = ", ".join(f"{k} {v:.2f}" for k, v in evidence.r2_of.items() if k != evidence.surrogate)
     said = [
@@ -143,6 +150,11 @@ def caution(rows: Rows, evidence: Evidence, stages: Sequence[StageShare], interv
         "A share says how much the score varies with a stage over this space, not which choice is best, and "
         "another space, budget or dataset would give another one.",
     ]
+    if unpredicted >= SHARE_NEEDED:
+        said.append(
+            f"{unpredicted:.0%} of the shares are effects, mostly interactions, of which only the size shows "
+            "(configs alike in those stages score alike): the surrogate does not predict them."
+        )
     if any(stage.main_interval is None for stage in stages):
         said.append(
             f"No intervals are given: those of {evidence.surrogate} need {ENOUGH_STEPS} full runs drawn from "

@@ -28,6 +28,7 @@ from distiller.results.importance.regression import (
     ScoreTest,
     Term,
     Whitened,
+    covariance,
     draws,
     expected_squares,
     fit,
@@ -45,6 +46,8 @@ MOST_OF_A_STAGE = 25
 """Functions of a stage that enter products with another stage's."""
 PERSISTENCES, ONSETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0), (-0.5, -0.25, 0.25, 0.5, 1.0, 2.0)
 FEWEST_AT_RUNG = 40
+STEERED = 1.6
+"""Noise of a trial that a sampler chose, beside that of a draw from the prior."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ class Basis:
         blocks = [stage_blocks(design.stages[stage], rows.frame) for stage in design.searched_stages()]
         share = np.exp(rows.matrix[:, -1])
         rungs, first = int(rows.rung.max(initial=-1)) + 1, float(share.min())
-        basis = cls(blocks, share, rows.rung, rungs, first, 0.3, 1.0, np.ones(len(share)))
+        # Where a sampler looks, stages act as they do beside good others, not as they do on average.
+        spread = np.where(rows.prior, 1.0, STEERED)
+        basis = cls(blocks, share, rows.rung, rungs, first, 0.3, 1.0, spread)
         return basis._settled(rows) if basis.rungs else basis
 
     def _settled(self, rows: Rows) -> Basis:
@@ -106,8 +111,10 @@ class Basis:
             small = max((replace(small, persistence=value) for value in PERSISTENCES), key=likely)
             small = max((replace(small, onset=value) for value in ONSETS), key=likely)
         small, _ = small._with_spread(score, group)
-        spread = np.array([small.spread[small.rung == rung].mean() for rung in range(-1, self.rungs)])
-        return replace(self, persistence=small.persistence, onset=small.onset, spread=spread[self.rung + 1])
+        more = small.spread / self.spread[some]
+        factor = np.array([more[small.rung == rung].mean() for rung in range(-1, self.rungs)])
+        spread = self.spread * factor[self.rung + 1]
+        return replace(self, persistence=small.persistence, onset=small.onset, spread=spread)
 
     def _with_spread(self, score: Floats, group: npt.NDArray[np.intp]) -> tuple[Basis, Fit]:
         """Each rung's noise from its residuals; the one of few rows is that of all."""
@@ -297,6 +304,10 @@ class Linear:
     def variances(self) -> list[Floats]:
         """[k] of each part the posterior expectation of every squared coefficient."""
         return expected_squares(self.found, self.white)
+
+    def covariance(self, rows: npt.NDArray[np.intp]) -> Floats:
+        """[rows, rows] of the whitened scores of some training rows, as far as the terms go."""
+        return covariance(self.found, self.white, rows)
 
     def drawn(self, count: int, rng: np.random.Generator) -> list[Floats]:
         """[count, k] coefficients of each part from the posterior."""

@@ -99,6 +99,13 @@ class Whitened:
         """[rows, columns] of the same rows."""
         return _whiten(matrix / self._spread[:, None], self._group, self._ratio)
 
+    def kernel(self, kernel: Floats, rows: npt.NDArray[np.intp]) -> Floats:
+        """[rows, rows] covariance of some of the rows, of whole groups, as it is between whitened ones."""
+        group = np.unique(self._group[rows], return_inverse=True)[1].reshape(-1)
+        spread = self._spread[rows][:, None]
+        half = _whiten(kernel / spread, group, self._ratio)
+        return _whiten(half.T / spread, group, self._ratio)
+
     def at(self, kept: Sequence[int]) -> npt.NDArray[np.intp]:
         """Numbers of the columns of these terms, the constant's first."""
         return np.concatenate([[0], *(self.places[j] for j in kept)]).astype(np.intp)
@@ -278,6 +285,14 @@ class ScoreTest:
             return 1.0
         score = float(((f.T @ self._residual / self._noise) ** 2).sum())
         return float(special.chdtrc(first**2 / second, score * first / second))
+
+
+def covariance(found: Fit, white: Whitened, rows: npt.NDArray[np.intp]) -> Floats:
+    """[rows, rows] prior covariance of some whitened scores, without the noise."""
+    kept = [j for j in range(len(white.weights)) if found.variance[j] > 0]
+    at = white.at(kept)
+    x = white.x[np.ix_(rows, at)]
+    return np.asarray((x * _prior(white, kept, found.variance, white.scale)) @ x.T, dtype=np.float64)
 
 
 def log_evidence(found: Fit, white: Whitened) -> float:

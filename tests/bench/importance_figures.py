@@ -18,11 +18,13 @@ Record = dict[str, Any]
 
 
 def summary(records: Sequence[Record]) -> dict[str, Any]:
-    """The figures of one shape."""
-    pairs = [(record, stage) for record in records for stage in record["stages"].values()]
+    """The figures of one shape; shares that are not to be read ("cannot tell") count for calls alone."""
+    readable = [record for record in records if record["verdict"] == "ok"]
+    every = [stage for record in records for stage in record["stages"].values()]
+    pairs = [(record, stage) for record in readable for stage in record["stages"].values()]
     errors = [abs(s["found_main"] - s["main"]) for _, s in pairs if "found_main" in s]
     widths = [s["main_interval"][1] - s["main_interval"][0] for _, s in pairs if s.get("main_interval")]
-    tenths = [s["influential"] for _, s in pairs if abs(s["main"] - TENTH) < 1e-9 and s["total"] == s["main"]]
+    tenths = [s["influential"] for s in every if abs(s["main"] - TENTH) < 1e-9 and s["total"] == s["main"]]
     nulls = [
         any(stage["influential"] for stage in record["stages"].values() if stage["total"] == 0)
         for record in records
@@ -41,14 +43,14 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         if errors
         else None,
         "coverage": {
-            kind: coverage(records, kind, f"{kind}_interval", nulls=False) for kind in ("main", "total")
+            kind: coverage(readable, kind, f"{kind}_interval", nulls=False) for kind in ("main", "total")
         },
-        "coverage_of_null": coverage(records, "main", "main_interval", nulls=True),
+        "coverage_of_null": coverage(readable, "main", "main_interval", nulls=True),
         "width": quantile(widths, 0.5),
         "null_called": share(nulls),
         "power": share(tenths),
-        "pairs": spread([error for record in records for error in record["pairs"]]),
-        "parameters": spread([error for record in records for error in record["parameters"]]),
+        "pairs": spread([error for record in readable for error in record["pairs"]]),
+        "parameters": spread([error for record in readable for error in record["parameters"]]),
         "noise": spread(
             [
                 abs(record["noise_share"] - record["true_noise_share"])

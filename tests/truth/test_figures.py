@@ -40,7 +40,6 @@ BAD = case(
     stage(0.9, 0.8, [0.75, 0.85], True),
     stage(0.1, 0.18, [0.05, 0.3], False),
     stage(0, 0.02, [0.01, 0.03], True),
-    verdict="cannot tell",
     seconds=3.0,
     null_parameter=0.05,
     noise_share=0.13,
@@ -49,7 +48,7 @@ BAD = case(
 
 def test_figures_of_two_cases():
     found = summary([GOOD, BAD])
-    assert (found["repetitions"], found["cannot_tell"], found["seconds"]) == (2, 1, 2.0)
+    assert (found["repetitions"], found["cannot_tell"], found["seconds"]) == (2, 0, 2.0)
     errors = [0.01, 0.01, 0, 0.1, 0.08, 0.02]
     assert found["error"]["mean"] == pytest.approx(np.mean(errors))
     assert found["error"]["median"] == pytest.approx(0.015)
@@ -67,6 +66,15 @@ def test_figures_of_two_cases():
     missed = [name for name, met in verdicts(found).items() if not met]
     assert len(missed) == 7
     assert not any("width" in name for name in missed)
+
+
+def test_shares_that_are_not_to_be_read_are_no_errors():
+    unread = summary([GOOD, {**BAD, "verdict": "cannot tell"}])
+    alone = summary([GOOD])
+    assert unread["cannot_tell"] == 1
+    for figure in ("error", "bias", "coverage", "coverage_of_null", "width", "parameters"):
+        assert unread[figure] == alone[figure]
+    assert (unread["null_called"], unread["power"]) == (0.5, 0.5)  # calls count all the same
 
 
 def test_a_stage_without_shares_is_no_error_and_no_call():

@@ -141,7 +141,7 @@ def test_noise_alone_is_no_finding(seed):
 
 
 def test_what_only_stopped_runs_show_is_not_claimed_of_full_runs():
-    for seed in (0, 1):
+    for seed in (0, 5, 8):  # where the stopped trials show it all too well
         result = importance(halved(planted(300, seed), early_rate, seed), SPACE, seed=seed)
         assert result.measured_on == "full runs"
         assert "optimization" not in influential(result)

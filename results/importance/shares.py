@@ -24,8 +24,8 @@ MODEL_ERROR, MODEL_ERROR_OF_SUMS = 0.05, 0.08
 """Standard deviation of what is wrong with a share, and with a sum of several, as a part of it, for want of
 terms. These and the next two were found on the synthetic benchmark (`tests/truth`), on other cases than
 those that measure coverage."""
-STEERED_ERROR, STOPPED_ERROR = 0.02, 0.01
-"""The same, not as a part of the share, where a sampler chose some trials or a scheduler stopped some."""
+STEERED_ERROR, STOPPED_ERROR, STEERED_AND_STOPPED_ERROR = 0.02, 0.01, 0.05
+"""The same, not as a part of the share, where a sampler chose trials, a scheduler stopped some, or both."""
 ENOUGH_STEPS = 50
 """Held-out full runs from the prior below which trees are not put right, and have no intervals."""
 
@@ -141,7 +141,9 @@ def _linear(rows: Rows, design: Design, basis: Basis, seed: int, intervals: bool
 
 def _doubt(rows: Rows) -> float:
     steered, stopped = not rows.prior.all(), not rows.full.all()
-    return float(np.hypot(STEERED_ERROR * steered, STOPPED_ERROR * stopped))
+    if steered and stopped:
+        return STEERED_AND_STOPPED_ERROR
+    return STEERED_ERROR * steered + STOPPED_ERROR * stopped
 
 
 def _trees(

@@ -199,7 +199,9 @@ def test_noise_share_is_the_pooled_variance_between_seeds():
     result = importance(pd.concat([table, again], ignore_index=True), SPACE)
     spread = pd.concat([table["score"], again["score"]]).var()
     assert result.noise_share == pytest.approx(0.02**2 / 2 / spread)
-    assert importance(table.head(5), SPACE).noise_share is None
+    assert result.noise_repeats == result.to_dict()["noise_repeats"] == 10
+    none = importance(table.head(5), SPACE)
+    assert (none.noise_share, none.noise_repeats) == (None, 0)
 
 
 def test_the_table_is_encoded_as_its_configs_are():

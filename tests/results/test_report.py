@@ -17,10 +17,11 @@ from distiller.results.leaderboard import leaderboard
 from distiller.results.report import write_report
 from distiller.results.report.figure import Figure, label, thinned
 from distiller.results.report.parallel import parallel
+from distiller.results.report.regret import regret_map
 from distiller.results.report.searched import answers, counted, searched
 from distiller.results.report.trials import pareto_front
 from distiller.spaces.errors import InputError
-from tests.results.analysed import analysis
+from tests.results.analysed import analysis, regret
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 ATTACK = "</script><script>alert('x')</script><img src=http://evil.example/a.png onerror=alert(1)>"
@@ -297,3 +298,19 @@ def test_the_space_in_words(demo):
 
 def _all(lines):
     return [inner for line in lines for inner in (line, *_all(line.below))]
+
+
+@pytest.mark.parametrize("count", range(2, 9))
+def test_regrets_of_eight_datasets_fit_on_a_phone(count):
+    """336 pixels are left of a screen of 390; the browser's test says whether it all stands there."""
+    names = [
+        f"{name}-{size}" for name in ("trec", "amazon-reviews", "tweets", "emotion") for size in (500, 2000)
+    ]
+    found = regret_map(regret(names[:count]))
+    assert found.least <= 336
+    shown = [cell for row in found.data[0]["text"] for cell in row]
+    assert shown.count("0") == count
+    assert sum("~" in cell for cell in shown) == sum(row[2] == "predicted" for row in found.rows)
+    for cell, value in zip(shown, [v for row in found.data[0]["z"] for v in row], strict=True):
+        if cell != "?":
+            assert float(cell.removeprefix("~").removeprefix("<br>")) == pytest.approx(value, abs=5e-4)

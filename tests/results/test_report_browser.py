@@ -83,6 +83,29 @@ def test_everything_is_drawn_and_nothing_is_cut_off_or_asked_for(full):
     assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
 
 
+SCROLLED = """[...document.querySelectorAll(".scroll")]
+  .filter((one) => one.querySelector(".heatmaplayer image") && one.scrollWidth > one.clientWidth)
+  .map((one) => one.querySelector(".plot").dataset.figure)"""
+
+
+@needs_browser
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_heat_maps_fit_on_a_phone(demo, tmp_path, count):
+    """All their texts are there, and none scrolls sideways."""
+    made = demo(datasets={"trec": "{builtin: trec}"}).filled()
+    names = [
+        f"{name}-{size}" for name in ("trec", "amazon-reviews", "tweets", "emotion") for size in (500, 2000)
+    ]
+    known = analysis({name: Design.of(made.sweep.space_of("trec")) for name in names[:count]})
+    found = write_report(made.store, "demo", tmp_path / "report.html", known)
+    with browser_page(find_browser(), 120) as page:
+        for width in (390, 1280):
+            page.open(found.path, width)
+            page.evaluate("drawAll()")
+            assert page.evaluate(CHECK) == []
+            assert page.evaluate(SCROLLED) == []
+
+
 def _read(text):
     def cell(value):
         try:

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from distiller.results.report.searched import answers, counted, searched
 from distiller.results.report.trials import pareto_front
 from distiller.spaces.errors import InputError
 from tests.results.analysed import analysis, regret
+from tests.results.conftest import Demo
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 ATTACK = "</script><script>alert('x')</script><img src=http://evil.example/a.png onerror=alert(1)>"
@@ -64,6 +66,15 @@ def page(tmp_path):
     return lambda store, name="demo", known=None: Page(write_report(store, name, out, known).path)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A sweep of every role and status, its analysis, and the report of both."""
+    made = Demo(tmp_path_factory.mktemp("report") / 'it\'s "a" store').filled()
+    known = analysis(designs(made))
+    written = write_report(made.store, "demo", tmp_path_factory.mktemp("a 'b'") / "report.html", known)
+    return SimpleNamespace(made=made, known=known, report=written, page=Page(written.path))
+
+
 def designs(made):
     return {dataset: Design.of(made.sweep.space_of(dataset)) for dataset in made.sweep.datasets}
 
@@ -85,9 +96,8 @@ def assert_offline(page):
     assert not re.search(r"url\(|@import", style)
 
 
-def test_the_whole_report(demo, page):
-    made = demo().filled()
-    found = page(made.store, known=analysis(designs(made)))
+def test_the_whole_report(whole):
+    made, found = whole.made, whole.page
     assert_offline(found)
     assert sorted(found.drawn) == sorted(found.figures)
     assert found.source.count("plotly.js v") == 1
@@ -251,10 +261,8 @@ def test_labels_are_short_and_no_markup(text, width):
     assert not [line for line in lines if "<" in line]
 
 
-def test_every_figure_has_its_numbers(demo, tmp_path):
-    made = demo().filled()
-    known = analysis(designs(made))
-    report = write_report(made.store, "demo", tmp_path / "report.html", known)
+def test_every_figure_has_its_numbers(whole):
+    known, report = whole.known, whole.report
     assert len(report.figures) == len({name.lower() for name in report.figures})
     for name, figure in report.figures.items():
         assert figure.rows, name

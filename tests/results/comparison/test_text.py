@@ -69,7 +69,7 @@ def test_every_choice_is_one_line(found):
 
 
 def test_columns_without_anything_are_left_out(three, found):
-    trials, designs = three
+    trials, designs = three[0], {"c": three[1]["c"]}
     assert "teacher's" in " ".join(said(render_comparison(found)))
     alone = compare(trials.drop(columns="teacher_score"), designs, "intermediate")
     text = " ".join(said(render_comparison(alone)))

@@ -46,7 +46,9 @@ def chosen_sweep(store: Store, sweep: str | None) -> str:
         return store.check_sweep(sweep)
     known = store.sweeps()
     if not known:
-        raise InputError(f"--store {store.url}: it holds no sweep; run `distiller launch` first")
+        raise InputError(
+            f"--store {store.url}: it holds no sweep; run `distiller launch` or `distiller import` first"
+        )
     if len(known) > 1:
         raise InputError(f"--sweep: the store holds {', '.join(known)}; name one of them")
     return known[0]

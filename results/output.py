@@ -14,9 +14,8 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from distiller.results.fitted import Fitted
 from distiller.spaces.errors import InputError
 
 FORMATS = ("table", "csv", "json", "parquet")
@@ -68,16 +67,12 @@ def _write_text(table: pa.Table, fmt: str, stream: TextIO) -> None:
 
 
 def _print(names: list[str], rows: list[tuple[Any, ...]], stream: TextIO) -> None:
-    shown = Table(show_edge=False, pad_edge=False)
-    for index, name in enumerate(names):
-        number = any(isinstance(row[index], int | float | Decimal) for row in rows)
-        shown.add_column(Text(name), justify="right" if number else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text(_short(_plain(value))) for value in row))
-    # A pipe has no width: cells are never folded or cut there.
+    numbers = [any(isinstance(row[i], int | float | Decimal) for row in rows) for i in range(len(names))]
+    texts = [[_short(_plain(value)) for value in row] for row in rows]
+    # A pipe has no width: cells are never broken there, and no row becomes a record.
     width = None if stream.isatty() else 1_000_000
     console = Console(file=stream, width=width, highlight=False)
-    console.print(shown, soft_wrap=width is not None)
+    console.print(Fitted(names, texts, numbers, whole=width is not None), soft_wrap=width is not None)
 
 
 def _short(value: Any) -> str:

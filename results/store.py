@@ -79,6 +79,11 @@ class Store:
         return store
 
     @classmethod
+    def is_at(cls, url: str) -> bool:
+        """Whether there is a store; InputError where that cannot be read."""
+        return cls(open_files(url))._marker() is not None
+
+    @classmethod
     def open(cls, url: str) -> "Store":
         """Opens a store that exists; InputError where there is none."""
         store = cls(open_files(url))
@@ -89,9 +94,9 @@ class Store:
         """The same store for those who write: what fails for a while is waited for (see `PatientFiles`)."""
         return self if isinstance(self.files, PatientFiles) else Store(PatientFiles(self.files))
 
-    def _check_marker(self) -> None:
+    def _marker(self) -> bytes | None:
         try:
-            raw = self.files.read(_MARKER)
+            return self.files.read(_MARKER)
         except Exception as error:
             if isinstance(self.files, LocalFiles) and not isinstance(error, OSError):
                 raise
@@ -99,7 +104,10 @@ class Store:
                 f"--store {self.url}: not readable ({_line(error)}); "
                 "pass --store PATH of a folder you may read"
             ) from error
-        remedy = "pass --store PATH of a folder that `distiller launch` wrote"
+
+    def _check_marker(self) -> None:
+        raw = self._marker()
+        remedy = "pass --store PATH of a folder that `distiller launch` or `distiller import` wrote"
         if raw is None:
             raise InputError(f"--store {self.url}: not a Distiller store (no {_MARKER}); {remedy}")
         try:

@@ -34,9 +34,8 @@ def import_trials(
     as_json: JsonOption = False,
 ) -> None:
     """Bring a table of trials of your own: it becomes a sweep, which every analysis works on."""
-    from distiller.results.imported import import_table, read_import
+    from distiller.results.imported import import_into, read_import
     from distiller.results.imported import suggest as suggested
-    from distiller.results.store import Store
     from distiller.search.importing import read_mapping, render, source_table
 
     table = source_table(source, study)
@@ -46,7 +45,7 @@ def import_trials(
     if mapping is None:
         raise InputError("--mapping: missing; `distiller import TABLE --suggest` prints a first one to edit")
     told = read_mapping(mapping)
-    found = read_import(table, told) if dry_run else import_table(Store.create(store), table, told, replace)
+    found = read_import(table, told) if dry_run else import_into(store, table, told, replace)
     if as_json:
         print_json(found.to_dict())
     else:

@@ -23,8 +23,6 @@ from distiller.results.comparison.best_of_n import (
 from distiller.results.comparison.differences import (
     DATASETS,
     FEWEST,
-    LARGE,
-    VERY_LARGE,
     Contrast,
     contrasts,
     corrected,
@@ -41,6 +39,7 @@ from distiller.results.comparison.report import (
     Difference,
 )
 from distiller.results.comparison.resampling import Sample
+from distiller.results.comparison.rules import TEACHER, rules_of
 from distiller.results.comparison.selection import (
     FROM_PRIOR,
     Ended,
@@ -55,29 +54,7 @@ from distiller.results.design import Design
 from distiller.spaces.errors import InputError
 
 ROPE = 0.01
-TEACHER = 0.2
-"""The teacher's score from which on a score may be given as a share of it."""
 MEASURES = ("best", "mean", "adjusted", "through")
-
-RULES = (
-    "Compared are full search runs (completed, whole budget), those drawn from the prior where each choice "
-    f"has {FEWEST} of them.",
-    "Best of n: expected best of n trials drawn without replacement, n a quarter of the smaller side's "
-    "trials, at most 10. Intervals are 95%.",
-    "p of best of n and of means: permutation of trials between the two choices, studentised, from "
-    f"{LARGE} even or {VERY_LARGE} uneven trials of each on Student's t, which it comes to there; of "
-    "adjusted means: Welch's t test; of pairs: Wilcoxon's signed-rank test; of the share that got through: "
-    "Fisher's exact test.",
-    "Each p is Holm-corrected over all comparisons of its measure that are shown.",
-    "Adjusted: what other stages explain is taken out by trees that have not seen the trial; only where all "
-    "trials were drawn from the prior and none was stopped.",
-    f"A share of the teacher's score is given where that is at least {TEACHER} and the choice's mean lies "
-    "two SDs above 0.",
-)
-OVER_DATASETS = (
-    f"Over datasets: the mean of their differences; from {DATASETS} datasets on its interval is Student's t "
-    "over datasets, with 2 it is of these two alone. p is of no difference on any of them."
-)
 
 
 @dataclass(frozen=True)
@@ -142,16 +119,17 @@ def compare(
             f"{tested} comparisons are too many for {PERMUTATIONS} permutations: some that no "
             "permutation came near have a corrected p above 0.05; name fewer choices"
         )
+    compared = tuple(_comparison(trials, one.selected, by_dataset[dataset]) for dataset, one in found.items())
     return ComparisonResult(
         what,
         question.column,
         question.choices,
-        tuple(_comparison(trials, one.selected, by_dataset[dataset]) for dataset, one in found.items()),
+        compared,
         tuple(d for d in differences if d.dataset is None),
         ranks,
         tuple(signed_ranks(chosen, question.choices, rope, seed)),
         (*notes, *unit_notes(chosen)),
-        (*RULES, OVER_DATASETS) if len(found) > 1 else RULES,
+        rules_of(compared),
     )
 
 

@@ -173,7 +173,16 @@ def _answers(priors: Sequence[Prior]) -> tuple[tuple[str, ...], float | None]:
 
 def _halves(low: float, high: float, log: bool) -> tuple[tuple[str, ...], float]:
     middle = float(np.sqrt(low * high)) if log else (low + high) / 2
-    return (f"{low:g} to {middle:g}", f"{middle:g} to {high:g}"), middle
+    return _named(low, middle, high), middle
+
+
+def _named(low: float, middle: float, high: float) -> tuple[str, str]:
+    """Both halves by their ends, at 3 significant digits or as many as tell them apart."""
+    for digits in range(3, 18):
+        ends = [f"{float(f'{end:.{digits}g}'):.{digits + 3}g}" for end in (low, middle, high)]
+        if len(set(ends)) == len({low, middle, high}):
+            break
+    return f"{ends[0]} to {ends[1]}", f"{ends[1]} to {ends[2]}"
 
 
 def _other_column(what: str, column: str, trials: pd.DataFrame, chosen: Sequence[str], hint: str) -> Asked:
@@ -187,8 +196,7 @@ def _other_column(what: str, column: str, trials: pd.DataFrame, chosen: Sequence
         if not numeric:
             raise InputError(f"{what}: {len(distinct)} distinct values are no choices; name another column")
         low, middle, high = (float(values.astype(float).quantile(q)) for q in (0.0, 0.5, 1.0))
-        halves = (f"{low:g} to {middle:g}", f"{middle:g} to {high:g}")
-        return _narrowed(Asked(what, name, None, halves, middle), chosen)
+        return _narrowed(Asked(what, name, None, _named(low, middle, high), middle), chosen)
     return _narrowed(Asked(what, name, None, tuple(dict.fromkeys(map(label, distinct)))), chosen)
 
 

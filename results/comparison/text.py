@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from distiller.results.comparison.best_of_n import Estimate
@@ -18,92 +17,119 @@ from distiller.results.comparison.report import (
     Difference,
     SignedRank,
 )
+from distiller.results.fitted import Fitted
 
 NOTHING = "-"
 SURE = 0.05
+Count = tuple[str, Callable[[Difference], str]]
+MEASURES: tuple[tuple[str, Callable[[Difference], Estimate | None], Count | None], ...] = (
+    ("the best of n", lambda one: one.best, ("n", lambda one: str(one.n))),
+    ("means", lambda one: one.mean, None),
+    ("adjusted means", lambda one: one.adjusted, None),
+    (
+        "pairs",
+        lambda one: one.paired.difference if one.paired else None,
+        ("pairs", lambda one: str(one.paired.pairs if one.paired else 0)),
+    ),
+    ("shares that got through", lambda one: one.through, None),
+)
+"""Their names in `difference of ...`, the estimate, and a column that says what it rests on."""
 
 
 def render_comparison(found: ComparisonResult) -> RenderableType:
     """Choices per dataset, differences, ranks and what to know of them."""
     parts: list[RenderableType] = [Text(f"{found.what}: {', '.join(found.choices)}", style="bold")]
     for dataset in found.datasets:
-        parts += [_choices(dataset), *_said(dataset.notes, "yellow")]
+        parts += [*_choices(dataset), *_said(dataset.notes, "yellow")]
     shown = [d for dataset in found.datasets for d in dataset.differences]
-    parts.append(_differences([*found.overall, *shown], several=len(found.datasets) > 1))
+    parts += _differences([*found.overall, *shown], several=len(found.datasets) > 1)
     if found.ranks is not None:
         parts.append(render_ranks(found.ranks))
     if found.signed_rank:
-        parts.append(_signed_ranks(found.signed_rank))
+        parts += _signed_ranks(found.signed_rank)
     parts += [*_said(found.notes, "yellow"), *_said(found.rules, "dim")]
     return Group(*parts)
 
 
-def _choices(found: DatasetComparison) -> Table:
+def _choices(found: DatasetComparison) -> list[RenderableType]:
+    """The best choice first; columns in which nothing would stand are left out."""
     noise = "" if found.noise_sd is None else (
         f", SD between seeds {found.noise_sd:.4f} ({found.noise_repeats} repeats)"
     )  # fmt: skip
     title = Text.assemble((found.dataset, "bold"), f"  {found.metric or 'score'}, {found.basis}{noise}")
-    table = _table(
-        title, ["choice", "got through", "compared", "mean", "SD", "best of n", "of the teacher's"]
-    )
     used = [one.used for one in found.choices if one.used]
     n = min(found.differences, key=lambda d: d.n).n if found.differences else min(used, default=1)
-    for one in sorted(found.choices, key=lambda c: -(c.best_of[n - 1] if len(c.best_of) >= n else -1e9)):
-        begun = one.completed + one.stopped
-        best = f"{one.best_of[n - 1]:.4f} (n {n})" if len(one.best_of) >= n else NOTHING
-        table.add_row(
-            one.choice,
-            f"{one.completed} of {begun}" + (f", {one.failed} failed" if one.failed else ""),
-            str(one.used),
-            _number(one.mean),
-            _number(one.sd),
-            best,
-            NOTHING if one.of_teacher is None else f"{one.of_teacher:.0%}",
-        )
-    return table
+    ranked = sorted(found.choices, key=lambda c: -(c.best_of[n - 1] if len(c.best_of) >= n else -1e9))
+    columns = {
+        "choice": [one.choice for one in ranked],
+        "got\nthrough": [f"{one.completed} of {one.completed + one.stopped}" for one in ranked],
+        "failed": [str(one.failed or "") for one in ranked],
+        "compared": [str(one.used) for one in ranked],
+        "mean": [_number(one.mean) for one in ranked],
+        "SD": [_number(one.sd) for one in ranked],
+        f"best\nof {n}": [
+            f"{one.best_of[n - 1]:.4f}" if len(one.best_of) >= n else NOTHING for one in ranked
+        ],
+        "of the\nteacher's": [
+            NOTHING if one.of_teacher is None else f"{one.of_teacher:.0%}" for one in ranked
+        ],
+    }
+    if not any(one.failed for one in ranked):
+        del columns["failed"]
+    if all(one.used == one.completed for one in ranked):
+        del columns["compared"]
+    if all(one.of_teacher is None for one in ranked):
+        del columns["of the\nteacher's"]
+    return [title, _fitted(columns)]
 
 
-def _differences(differences: Sequence[Difference], several: bool) -> Table:
-    measures: list[tuple[str, list[Estimate | None]]] = [
-        ("best of n", [d.best for d in differences]),
-        ("mean", [d.mean for d in differences]),
-        ("adjusted mean", [d.adjusted for d in differences]),
-        ("pairs", [d.paired.difference if d.paired else None for d in differences]),
-        ("got through", [d.through for d in differences]),
-    ]
-    measures = [(name, column) for name, column in measures if any(one is not None for one in column)]
-    title = Text("differences with 95% intervals; p corrected for all that are shown", style="bold")
-    table = _table(title, ["", *(["on"] if several else []), "n", *(name for name, _ in measures)])
-    for i, one in enumerate(differences):
-        where = one.dataset or "all datasets"
-        cells = [_estimate(column[i]) for _, column in measures]
-        style = "bold" if one.dataset is None else ""
-        pairs = one.paired.pairs if one.paired else 0
-        cells = [
-            Text.assemble(cell, f" ({pairs})") if name == "pairs" and pairs else cell
-            for (name, _), cell in zip(measures, cells, strict=True)
-        ]
-        table.add_row(
-            f"{one.one} - {one.other}",
-            where if several else one.dataset or "",
-            str(one.n),
-            *cells,
-            style=style,
-        )
-    return table
+def _differences(differences: Sequence[Difference], several: bool) -> list[RenderableType]:
+    """A table for each measure, all datasets together first."""
+    parts: list[RenderableType] = []
+    for name, estimate, count in MEASURES:
+        rows = [(one, found) for one in differences if (found := estimate(one)) is not None]
+        if not rows:
+            continue
+        columns: dict[str, list[str | Text]] = {"": [f"{one.one} - {one.other}" for one, _ in rows]}
+        if several:
+            columns["on"] = [one.dataset or "all datasets" for one, _ in rows]
+        if count is not None:
+            columns[count[0]] = [count[1](one) for one, _ in rows]
+        columns["difference"] = [_coloured(found, f"{found.value:+.4f}") for _, found in rows]
+        columns["95% interval"] = [_interval(found) for _, found in rows]
+        columns["p"] = [_p(found) for _, found in rows]
+        tested = any(_sure(found) is not None for _, found in rows)
+        said = ", p corrected for all that are shown" if tested else ""
+        styles = ["bold" if several and one.dataset is None else "" for one, _ in rows]
+        title = Text.assemble("difference of ", (name, "bold"), said)
+        parts += [title, _fitted(columns, styles, texts=1 + several)]
+    return parts
 
 
-def _estimate(one: Estimate | None) -> Text:
-    if one is None:
-        return Text(NOTHING)
-    said = f"{one.value:+.4f}"
-    if one.low is not None and one.high is not None:
-        said += f" [{one.low:+.4f}, {one.high:+.4f}]"
-    p = one.p if one.p_holm is None else one.p_holm
-    sure = p is not None and p < SURE
-    if p is not None:
-        said += f" p {p:.3f}" if p >= 0.001 else " p < 0.001"
-    return Text(said, style=("green" if one.value > 0 else "red") if sure else "")
+def _sure(one: Estimate) -> float | None:
+    return one.p if one.p_holm is None else one.p_holm
+
+
+def _coloured(one: Estimate, said: str) -> Text:
+    p = _sure(one)
+    differs = p is not None and p < SURE
+    return Text(said, style=("green" if one.value > 0 else "red") if differs else "")
+
+
+def _interval(one: Estimate) -> str:
+    return NOTHING if one.low is None or one.high is None else f"{one.low:+.4f} to {one.high:+.4f}"
+
+
+def _p(one: Estimate) -> str:
+    p = _sure(one)
+    return NOTHING if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def _estimate(one: Estimate) -> Text:
+    between = "" if one.low is None else f" [{one.low:+.4f}, {one.high:+.4f}]"
+    p = _sure(one)
+    certain = "" if p is None else f" p {_p(one)}"
+    return _coloured(one, f"{one.value:+.4f}{between}{certain}")
 
 
 def render_ranks(found: CriticalDifference) -> RenderableType:
@@ -124,19 +150,19 @@ def render_ranks(found: CriticalDifference) -> RenderableType:
     return Group(*lines)
 
 
-def _signed_ranks(found: Sequence[SignedRank]) -> Table:
-    title = Text(
-        f"Bayesian signed-rank test over {found[0].datasets} datasets: probability that", style="bold"
+def _signed_ranks(found: Sequence[SignedRank]) -> list[RenderableType]:
+    title = Text.assemble(
+        ("Bayesian signed-rank test", "bold"),
+        f" over {found[0].datasets} datasets: probability that the first is better, that the two differ by "
+        f"{found[0].rope:g} at most, that the second is better",
     )
-    table = _table(
-        title,
-        ["", "the first is better", f"they differ by {found[0].rope:g} at most", "the second is better"],
-    )
-    for one in found:
-        table.add_row(
-            f"{one.one}, {one.other}", f"{one.p_one:.2f}", f"{one.p_rope:.2f}", f"{one.p_other:.2f}"
-        )
-    return table
+    columns = {
+        "": [f"{one.one}, {one.other}" for one in found],
+        "the first": [f"{one.p_one:.2f}" for one in found],
+        "neither": [f"{one.p_rope:.2f}" for one in found],
+        "the second": [f"{one.p_other:.2f}" for one in found],
+    }
+    return [title, _fitted(columns)]
 
 
 def render_path(path: AblationPath) -> RenderableType:
@@ -146,26 +172,27 @@ def render_path(path: AblationPath) -> RenderableType:
         (path.dataset, "bold"),
         f"  {path.metric or 'score'}, from {path.preset} to the best config: {path.label}{r2}",
     )
-    table = _table(title, ["stage", "was", "becomes", "predicted", "measured", "gain"], wrap=True)
+    rows = []
     for step in path.steps:
         measured = NOTHING
         if step.measured is not None and step.measured.value is not None:
             sd = "" if step.measured.sd is None else f" ± {step.measured.sd:.4f}"
             measured = f"{step.measured.value:.4f}{sd} ({step.measured.seeds} seeds)"
-        predicted = (
-            _number(step.predicted.value) if step.predicted.value is not None else step.predicted.label
-        )
         gain = _estimate(step.gain) if step.gain else NOTHING
-        table.add_row(step.stage or path.preset, step.was, step.became, predicted, measured, gain)
+        predicted = _number(step.predicted.value)
+        rows.append([step.stage or path.preset, step.was, step.became, predicted, measured, gain])
+    names = ["stage", "was", "becomes", "predicted", "measured", "gain"]
     notes = [step.note and f"{step.stage}: {step.note}" for step in path.steps]
-    return Group(table, *_said([*filter(None, notes), *path.notes], "yellow"))
+    said = _said([*filter(None, notes), *path.notes], "yellow")
+    return Group(title, Fitted(names, rows, [False] * 3 + [True] * 3, lines=8), *said)
 
 
-def _table(title: Text, columns: Iterable[str], wrap: bool = False) -> Table:
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i == 0 or wrap else "right")
-    return table
+def _fitted(
+    columns: Mapping[str, Sequence[str | Text]], styles: Sequence[str] = (), texts: int = 1
+) -> Fitted:
+    """Of columns by their names; all but the first `texts` hold numbers."""
+    rows = list(zip(*columns.values(), strict=True))
+    return Fitted(list(columns), rows, [i >= texts for i in range(len(columns))], styles)
 
 
 def _said(sentences: Iterable[str], style: str) -> list[RenderableType]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from distiller.results.comparison.best_of_n import Estimate
 from distiller.results.comparison.compare import ROPE
-from distiller.results.comparison.matrix import RegretMatrix
+from distiller.results.comparison.matrix import Regret, RegretMatrix, StageByDataset
+from distiller.results.comparison.question import always_asked
 from distiller.results.comparison.regret import regret_matrix
 from distiller.results.comparison.selection import drawn_in_full, searched
 from distiller.results.comparison.surrogate import FEWEST_ROWS, Surrogates
@@ -20,13 +21,18 @@ from distiller.results.findings.report import Finding, Verdict
 NAME = "differs"
 CLAIM = "The best pipeline differs between datasets."
 SMALL = 0.1
+UNIT = "share of the variance that is left when the stage has one effect for all datasets"
 RULE = (
-    "Supported: some stage's effect differs between datasets (permutation test of its interaction, p below "
-    "0.05 after Holm's correction over stages), and one dataset's best config loses on the others, on "
-    f"average, more than the noise between seeds (more than {ROPE} where no config has several seeds). Not "
-    f"supported: no stage's interaction can be more than {SMALL:.0%} of the variance that main effects leave "
-    "(95% intervals). Else: cannot tell. " + BASIS_RULE
+    "A stage's effect differs between datasets as far as scores vary less when the stage may have another "
+    "effect on each dataset than when it has one for all (its interaction with the dataset). Supported: for "
+    "some stage that is more than chance (permutation test, p below 0.05 after Holm's correction over "
+    "stages), and one dataset's best config, used on the others, loses there on average more than the noise "
+    f"between seeds (more than {ROPE} where no config has several seeds). Not supported: for no stage can it "
+    f"be more than {SMALL:.0%} of the variance that is left with one effect for all (95% intervals). Else: "
+    "cannot tell. " + BASIS_RULE
 )
+MOST_NAMED = 6
+"""Datasets of which the best choice of a stage is named."""
 
 
 def best_differs(
@@ -61,25 +67,47 @@ def best_differs(
         verdict = "supported"
     elif strongest.p_holm >= 0.05 and max(one.high for one in matrix.stages) < SMALL:
         verdict = "not supported"
-    lost = ""
-    if known:
-        measured = sum(one.label == "measured" for one, _ in known)
-        mean = np.mean([one.regret for one, _ in known])
-        noisy = all(one.in_noise is not None for one, _ in known)
-        lost = (
-            f"; the best config of one dataset loses {mean:.4f} on another ({measured} of {len(known)} "
-            f"measured, the rest predicted), {beyond:.1f} times {'the noise' if noisy else ROPE}"
-        )
-    reason = (
-        f"{strongest.stage} interacts most with the dataset: {strongest.share:.0%} of the variance that main "
-        f"effects leave (p {strongest.p_holm:.3f} corrected){lost}"
-    )
-    unit = "share of the variance that main effects leave"
+    reason = f"{_apart(strongest, usable)}{_lost(known, beyond)}"
     numbers = {"stages": matrix.stages, "left_out": left_out, "mean_regret_in_noise": beyond}
     finding = Finding(
-        NAME, CLAIM, verdict, reason, RULE, tuple(usable), sum(counts.values()), effect, unit, numbers
+        NAME, CLAIM, verdict, reason, RULE, tuple(usable), sum(counts.values()), effect, UNIT, numbers
     )
     return finding, regrets
+
+
+def _apart(strongest: StageByDataset, designs: Mapping[str, Design]) -> str:
+    """How far the effect of the stage that has most of it differs between datasets."""
+    stage, share = strongest.stage, f"{strongest.share:.0%} of the variance of scores"
+    p = "p below 0.001" if strongest.p_holm < 0.001 else f"p {strongest.p_holm:.3f}"
+    sure = f"that is left when {stage} has one effect for all ({p}, corrected for all stages)."
+    if strongest.p_holm >= 0.05:
+        return (
+            f"No stage is shown to work differently on different datasets; {stage} comes nearest, where the "
+            f"differences make up {share} {sure}"
+        )
+    best = ""
+    choices = dict.fromkeys(strongest.best.values())
+    if len(choices) > 1 and len(strongest.best) <= MOST_NAMED:
+        asked = always_asked(next(iter(designs.values())), stage)[0].path
+        named = [f"{c} on {', '.join(d for d, of in strongest.best.items() if of == c)}" for c in choices]
+        best = f" The best {asked} on average is {'; '.join(named)}."
+    return f"{stage} works differently on different datasets: the differences make up {share} {sure}{best}"
+
+
+def _lost(known: Sequence[tuple[Regret, float]], beyond: float | None) -> str:
+    """What using one dataset's best config on another costs, over the pairs of which that is known."""
+    if not known or beyond is None:
+        return ""
+    mean = np.mean([one.regret for one, _ in known])
+    measured = sum(one.label == "measured" for one, _ in known)
+    noisy = all(one.in_noise is not None for one, _ in known)
+    limit = "the SD between seeds of one config" if noisy else f"the {ROPE} that it must exceed"
+    pairs = "pair" if len(known) == 1 else "pairs"
+    return (
+        f" The config that is best on one dataset, used on another, falls {mean:.4f} short of the best one "
+        f"there, on average over {len(known)} {pairs} of datasets ({measured} measured, "
+        f"{len(known) - measured} predicted): {beyond:.1f} times {limit}."
+    )
 
 
 def _counted(trials: pd.DataFrame, designs: Mapping[str, Design]) -> tuple[dict[str, int], list[str]]:

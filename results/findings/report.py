@@ -20,7 +20,7 @@ class Finding:
     Attributes:
         name: short and stable (`intermediate`, `mi_alpha`, `augmentation`, `differs`).
         claim: in words.
-        reason: why the verdict is what it is, with the numbers, in one sentence.
+        reason: why the verdict is what it is, with the numbers, in a sentence or three.
         rule: which numbers would have made it which verdict.
         datasets, trials: what it rests on.
         effect: in `unit`, with its interval; None where there is none.
@@ -37,6 +37,10 @@ class Finding:
     effect: Estimate | None = None
     unit: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    def amount(self, effect: float) -> str:
+        """As `effect` is written: a share in percent, else with its sign."""
+        return f"{effect:.0%}" if self.unit.startswith("share of ") else f"{effect:+.4f}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, as JSON takes them."""

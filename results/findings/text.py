@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from distiller.results.comparison.matrix import RegretMatrix
 from distiller.results.findings.report import BeatsNoTeacher, Finding, Findings
+from distiller.results.fitted import Fitted
 
 STYLES = {"supported": "bold green", "not supported": "bold red", "cannot tell": "bold yellow"}
 
@@ -43,8 +43,8 @@ def _finding(one: Finding) -> list[RenderableType]:
     if one.effect is not None:
         interval = ""
         if one.effect.low is not None and one.effect.high is not None:
-            interval = f" (95% interval {one.effect.low:+.4f} to {one.effect.high:+.4f})"
-        lines.append(f"effect {one.effect.value:+.4f}{interval}, {one.unit}")
+            interval = f" (95% interval {one.amount(one.effect.low)} to {one.amount(one.effect.high)})"
+        lines.append(f"effect {one.amount(one.effect.value)}{interval}, {one.unit}")
     if one.datasets:
         lines.append(f"{one.trials} trials on {', '.join(one.datasets)}")
     said += [Padding(Text(line), (0, 0, 0, 2)) for line in lines]
@@ -54,11 +54,8 @@ def _finding(one: Finding) -> list[RenderableType]:
 def render_regret(found: RegretMatrix) -> RenderableType:
     """What each dataset's best config loses on the others; `~` marks what is predicted."""
     title = Text("what the best config of a row's dataset loses on a column's; ~ is predicted", style="bold")
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("")
-    for name in found.datasets:
-        table.add_column(name, justify="right")
     entries = {(one.of, one.on): one for one in found.entries}
+    rows = []
     for of in found.datasets:
         cells = []
         for on in found.datasets:
@@ -69,6 +66,7 @@ def render_regret(found: RegretMatrix) -> RenderableType:
             mark = "~" if one.label == "predicted" else ""
             noise = "" if one.in_noise is None else f" ({one.in_noise:.1f} SD)"
             cells.append(f"{mark}{one.regret:.4f}{noise}")
-        table.add_row(of, *cells)
+        rows.append([of, *cells])
+    numbers = [False, *(True for _ in found.datasets)]
     notes = [Padding(Text(note, style="yellow"), (0, 0, 0, 2)) for note in found.notes]
-    return Group(table, *notes)
+    return Group(title, Fitted(["best config of", *found.datasets], rows, numbers), *notes)

@@ -52,6 +52,7 @@ def over_datasets(found: Mapping[str, Importance]) -> Importance | None:
         r2_of={},
         measured_on=None,
         noise_share=_known([one.noise_share for one in used.values()]),
+        noise_repeats=sum(one.noise_repeats for one in used.values()),
         stages=tuple(sorted(stages, key=lambda s: (not s.influential, -s.total))),
         pairs=tuple(PairShare((s.stages[0], s.stages[1]), s.share) for s in subsets if len(s.stages) == 2),
         subsets=subsets,

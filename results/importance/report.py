@@ -68,7 +68,8 @@ class Importance:
             surrogate.
         measured_on: the trials that these refer to: `full runs drawn from the prior` where a sampler chose
             others and there are 20, else `full runs` if 20, else `all runs`.
-        noise_share: variance between seeds of one config over the variance of full runs; None unknown.
+        noise_share: variance between seeds of one config over the variance of full runs, from `noise_repeats`
+            runs beyond the first of each config; None without repeats.
         stages: influential ones first, then by total effect; empty where nothing was fitted.
         pairs, subsets: by share, largest first; subsets are all sets of stages.
         parameters: of each stage in turn, adding up to its main effect.
@@ -88,6 +89,7 @@ class Importance:
     r2_of: Mapping[str, float]
     measured_on: str | None
     noise_share: float | None
+    noise_repeats: int
     stages: tuple[StageShare, ...]
     pairs: tuple[PairShare, ...]
     subsets: tuple[SubsetShare, ...]

@@ -40,8 +40,8 @@ class Rows:
         curves: whether trials have rows at rungs that they passed.
         trials, full_trials, prior_trials: how many there are.
         failed: search trials left out, for want of a finite score.
-        noise_share: variance between seeds of one config, as a share of the variance of full runs; None
-            without repeats.
+        noise_share: variance between seeds of one config, as a share of the variance of full runs, from
+            `noise_repeats` runs beyond the first of each config; None without repeats.
     """
 
     frame: pd.DataFrame
@@ -59,6 +59,7 @@ class Rows:
     prior_trials: int
     failed: int
     noise_share: float | None
+    noise_repeats: int
 
 
 def read_rows(trials: pd.DataFrame, design: Design, epochs: pd.DataFrame | None = None) -> Rows:
@@ -84,6 +85,7 @@ def read_rows(trials: pd.DataFrame, design: Design, epochs: pd.DataFrame | None 
     for j, feature in enumerate(encoding.features):
         stages.setdefault(feature.stage, []).append(j)
     config = _numbered(features)
+    noise_share, noise_repeats = _noise(trials, encoding)
     return Rows(
         frame=used[[c for c in design.columns() if c in used]].iloc[place].reset_index(drop=True),
         matrix=np.column_stack([features[place], np.log(share)]),
@@ -99,7 +101,8 @@ def read_rows(trials: pd.DataFrame, design: Design, epochs: pd.DataFrame | None 
         full_trials=int((fidelity >= FULL).sum()),
         prior_trials=int((used["origin"] == "prior").sum()),
         failed=len(search) - len(used),
-        noise_share=_noise_share(trials, encoding),
+        noise_share=noise_share,
+        noise_repeats=noise_repeats,
     )
 
 
@@ -174,8 +177,9 @@ def _numbered(features: Floats) -> npt.NDArray[np.intp]:
     return number.reshape(-1).astype(np.intp)
 
 
-def _noise_share(trials: pd.DataFrame, encoding: Encoding) -> float | None:
-    """Pooled variance within (role, config) of full runs over the variance of full search runs.
+def _noise(trials: pd.DataFrame, encoding: Encoding) -> tuple[float | None, int]:
+    """Pooled variance within (role, config) of full runs over the variance of full search runs, and the
+    degrees of freedom of the former.
 
     Roles are kept apart: a finalist's search score is high partly by luck (it was chosen by it).
     """
@@ -183,7 +187,7 @@ def _noise_share(trials: pd.DataFrame, encoding: Encoding) -> float | None:
     rows = rows[_scored(rows)]
     rows = rows[rows["fidelity"].to_numpy(dtype=np.float64) >= FULL]
     if len(rows) < 2:
-        return None
+        return None, 0
     groups = pd.DataFrame(
         {
             "role": rows["role"].to_numpy(),
@@ -195,5 +199,5 @@ def _noise_share(trials: pd.DataFrame, encoding: Encoding) -> float | None:
     freedom = len(rows) - groups.ngroups
     spread = rows.loc[rows["role"] == "search", "score"].var()
     if freedom < 1 or not spread > 0:
-        return None
-    return float(min(1.0, within / freedom / spread))
+        return None, 0
+    return float(min(1.0, within / freedom / spread)), freedom

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from distiller.results.fitted import Fitted
 from distiller.results.importance.report import Importance, Interval
 
-PARTS = 3
-"""Parameters of a stage and pairs of stages that are shown."""
+PARTS, SHOWN = 3, 0.01
+"""Parameters of a stage and pairs of stages that are shown, and the share below which none is."""
 
 
 def render_importance(dataset: str, found: Importance) -> RenderableType:
     """Its stages with their parameters, the second view, or why the trials cannot tell."""
     parts: list[RenderableType] = [Text(f"importance on {dataset}: {found.verdict}", style="bold")]
     if found.verdict == "ok":
-        parts.append(_stages(found))
+        below = "; below each stage its parts" if found.parameters else ""
+        known = any(stage.main_interval is not None for stage in found.stages)
+        sure = ", with 95% intervals" if known else ""
+        parts += [Text(f"shares of the explained variance{sure}{below}", style="dim"), _stages(found)]
     parts.append(Text(found.reason, style="yellow" if found.verdict != "ok" else ""))
     if found.noise_share is not None:
-        parts.append(Text(f"seeds of one config make {found.noise_share:.0%} of the variance of full runs"))
+        parts.append(Text(_noise(found)))
     if found.verdict == "ok":
-        pairs = [f"{' x '.join(p.stages)} {p.share:.0%}" for p in found.pairs[:PARTS] if p.share >= 0.01]
+        pairs = [f"{' x '.join(p.stages)} {p.share:.0%}" for p in found.pairs[:PARTS] if p.share >= SHOWN]
         parts.append(Text("interactions: " + (", ".join(pairs) or "none of 1% or more")))
     if found.top is not None:
         ranked = sorted(found.top.stages.items(), key=lambda one: -one[1])
-        said = ", ".join(f"{stage} {share:.0%}" for stage, share in ranked if share >= 0.01)
+        said = ", ".join(f"{stage} {share:.0%}" for stage, share in ranked if share >= SHOWN)
         best = f"the top {found.top.quantile:.0%} ({found.top.runs} runs; PED-ANOVA, another question)"
         parts.append(Text(f"what reaches {best}: {said or 'nothing beyond chance'}"))
     if found.verdict == "ok":
@@ -34,28 +37,25 @@ def render_importance(dataset: str, found: Importance) -> RenderableType:
     return Group(*parts)
 
 
-def _stages(found: Importance) -> Table:
-    table = Table()
-    table.add_column("stage", no_wrap=True)
-    for name in ("alone", "95%", "with interactions", "95%"):
-        table.add_column(name, justify="right", no_wrap=name == "95%")
-    table.add_column("influential")
-    if found.parameters:
-        table.add_column("its parts")
+def _stages(found: Importance) -> Fitted:
+    """A row for each stage, and below it one for each of its largest parts."""
+    rows: list[list[str | Text]] = []
     for stage in found.stages:
+        alone, together = (_share(stage.main, stage.main_interval), _share(stage.total, stage.total_interval))
+        rows.append([stage.stage, alone, together, "yes" if stage.influential else "not shown"])
         inner = sorted((p for p in found.parameters if p.stage == stage.stage), key=lambda p: -p.share)
-        said = [f"{p.path.split('.', 1)[-1]} {p.share:.0%}" for p in inner[:PARTS] if p.share >= 0.01]
-        table.add_row(
-            stage.stage,
-            f"{stage.main:.0%}",
-            _interval(stage.main_interval),
-            f"{stage.total:.0%}",
-            _interval(stage.total_interval),
-            "yes" if stage.influential else "not shown",
-            *([", ".join(said)] if found.parameters else []),
-        )
-    return table
+        for part in inner[:PARTS]:
+            if part.share >= SHOWN:
+                name = f"  {part.path.split('.', 1)[-1]}"
+                rows.append([Text(name, style="dim"), Text(_share(part.share, None), style="dim"), "", ""])
+    return Fitted(["stage", "alone", "with interactions", "influential"], rows, [False] * 4)
 
 
-def _interval(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval[0]:.0%} to {interval[1]:.0%}"
+def _share(share: float, interval: Interval | None) -> str:
+    """As wide as 100%, so that shares stand below each other."""
+    return f"{share:>4.0%}" + ("" if interval is None else f" ({interval[0]:.0%} to {interval[1]:.0%})")
+
+
+def _noise(found: Importance) -> str:
+    repeats = f"{found.noise_repeats} repeat{'' if found.noise_repeats == 1 else 's'}"
+    return f"seeds of one config make {found.noise_share:.0%} of the variance of full runs ({repeats})"

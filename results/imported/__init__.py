@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distiller.results.imported.importing import Imported, import_table, read_import
+from distiller.results.imported.importing import Imported, import_into, import_table, read_import
 from distiller.results.imported.kept import imported_designs, imported_mapping, is_imported
 from distiller.results.imported.mapping import TableMapping, parse_mapping
 from distiller.results.imported.suggestion import suggest
@@ -12,6 +12,7 @@ __all__ = [
     "Imported",
     "Table",
     "TableMapping",
+    "import_into",
     "import_table",
     "imported_designs",
     "imported_mapping",

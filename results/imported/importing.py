@@ -15,6 +15,7 @@ import pyarrow as pa
 from distiller.results.compaction import SETTLE_SECONDS, remove_superfluous
 from distiller.results.design import Design
 from distiller.results.differences import difference
+from distiller.results.files import Files, open_files
 from distiller.results.frozen import OVER
 from distiller.results.imported.cells import ARROW
 from distiller.results.imported.columns import Rows, dataset_names, metric_of, stored_rows
@@ -110,6 +111,18 @@ def read_import(table: Table, mapping: TableMapping) -> Imported:
     )
 
 
+def import_into(url: str, table: Table, mapping: TableMapping, again: bool = False) -> Imported:
+    """As `import_table`, into the store at a path or URL.
+
+    Where there is none it is made once nothing speaks against the import: a refused one leaves nothing.
+    """
+    found = read_import(table, mapping)
+    if not Store.is_at(url):
+        _check_exclusive(open_files(url))
+        _check_types(None, found)
+    return _import(Store.create(url), found, again)
+
+
 def import_table(store: Store, table: Table, mapping: TableMapping, again: bool = False) -> Imported:
     """Writes the table as a sweep of the store; `again` puts it in the place of an earlier import.
 
@@ -120,13 +133,12 @@ def import_table(store: Store, table: Table, mapping: TableMapping, again: bool 
         InputError: as `read_import`; a launched sweep has the name, or another table or mapping; a column has
             another type elsewhere in the store.
     """
-    found = read_import(table, mapping)
+    return _import(store, read_import(table, mapping), again)
+
+
+def _import(store: Store, found: Imported, again: bool) -> Imported:
     store = store.patient()
-    if not store.files.exclusive:
-        raise InputError(
-            f"--store {store.url}: this filesystem cannot put a file only where there is none, which a "
-            "commit rests on; import into a folder or into S3"
-        )
+    _check_exclusive(store.files)
     before = import_record(store, found.sweep)
     if before:
         if _is_same(store, found, before, again):
@@ -136,6 +148,14 @@ def import_table(store: Store, table: Table, mapping: TableMapping, again: bool 
     _check_types(store, found)
     _write(store, found)
     return replace(found, written=True)
+
+
+def _check_exclusive(files: Files) -> None:
+    if not files.exclusive:
+        raise InputError(
+            f"--store {files.url}: this filesystem cannot put a file only where there is none, which a "
+            "commit rests on; import into a folder or into S3"
+        )
 
 
 def _is_same(store: Store, found: Imported, before: Mapping[str, Any], again: bool) -> bool:
@@ -157,13 +177,13 @@ def _is_same(store: Store, found: Imported, before: Mapping[str, Any], again: bo
     )
 
 
-def _check_types(store: Store, found: Imported) -> None:
-    """One name has one type in a store, and those of the choices of KD are taken."""
-    others = store.sweeps()
+def _check_types(store: Store | None, found: Imported) -> None:
+    """One name has one type in a store, and those of the choices of KD are taken; None is a store to be."""
     known = {name: ARROW[kind] for name, kind in column_types().items()}
-    for sweep in others:
-        if sweep != found.sweep:
-            known |= {field.name: field.type for field in store.scan("trials", sweep).raw.schema}
+    if store is not None:
+        for sweep in store.sweeps():
+            if sweep != found.sweep:
+                known |= {field.name: field.type for field in store.scan("trials", sweep).raw.schema}
     schema = found.rows.trials.schema
     for stage, columns in found.mapping.stages.items():
         for column in columns:

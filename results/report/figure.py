@@ -6,9 +6,9 @@ import csv
 import io
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from html import escape
+from html import escape, unescape
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,12 @@ GREY, PALE, INK = "#8c95a1", "#c4cad2", "#333a45"
 SHARES = [[0.0, "#ffffff"], [0.5, "#9dbfe3"], [1.0, "#1f5591"]]
 """A colour scale that also rises in lightness alone."""
 DIGITS = 6
+LETTER = 7
+"""Pixels of a letter of a label."""
+EMS = {".": 0.32, "-": 0.36, "~": 0.84, "%": 0.95, " ": 0.32, "?": 0.53}
+"""Widths in cells of heat maps of what is no digit, of DejaVu Sans, a wide font; a digit has 0.64."""
+FEW = 3
+"""Columns of a heat map; where there are more, its cells are as narrow as may be."""
 
 Trace = dict[str, Any]
 
@@ -33,6 +39,7 @@ class Figure:
         data, layout: Plotly's. Texts in them are HTML-escaped, since it takes some tags for markup.
         height: pixels.
         least: pixels of width below which it is scrolled, not squeezed.
+        narrow: a heat map's columns are turned `below` so many pixels of width, and it has another `height`.
         parallel: axes and lines, of parallel coordinates instead (`parallel.py`).
         note: what is not drawn.
     """
@@ -45,6 +52,7 @@ class Figure:
     layout: dict[str, Any] = field(default_factory=dict)
     height: int = 360
     least: int = 0
+    narrow: dict[str, int] | None = None
     parallel: dict[str, Any] | None = None
     note: str = ""
 
@@ -52,7 +60,9 @@ class Figure:
         """For the page: plain JSON, numbers rounded to six digits, as a reader of a figure needs them."""
         drawn = {"parallel": self.parallel} if self.parallel else {"data": self.data, "layout": self.layout}
         table = {"columns": list(self.columns), "rows": [list(row) for row in self.rows]}
-        facts = {"name": self.name, "title": self.title, "height": self.height}
+        facts: dict[str, Any] = {"name": self.name, "title": self.title, "height": self.height}
+        if self.narrow:
+            facts["narrow"] = self.narrow
         plain: dict[str, Any] = rounded({**facts, **drawn, "table": table})
         return plain
 
@@ -140,15 +150,21 @@ def heat(
     written = more.pop("written", None) or [
         ["" if value is None else f"{value:.0%}" for value in row] for row in values
     ]
+    tight = len(columns) > FEW
+    size = 10 if tight else 11
     trace = {
         "type": "heatmap", "x": list(range(len(columns))), "y": list(range(len(rows))),
         "z": [list(row) for row in values], "colorscale": SHARES, "xgap": 2, "ygap": 2, "showscale": False,
-        "text": written, "texttemplate": "%{text}", "textfont": {"size": 11},
+        "text": written, "texttemplate": "%{text}", "textfont": {"size": size},
         "customdata": [[f"{r}, {c}" for c in columns] for r in rows],
         "hovertemplate": "%{customdata}: %{text}<extra></extra>", **more,
     }  # fmt: skip
-    longest = max((len(line) for name in columns for line in name.split("<br>")), default=0)
-    turned = longest > 9 and len(columns) > 3
+    some = [line for row in written for text in row for line in text.split("<br>")]
+    width = max((sum(EMS.get(letter, 0.64) for letter in line) for line in some), default=0.0) * size
+    cell = math.ceil(width) + (2 if tight else 10)
+    left = 28 + LETTER * _longest(rows)
+    flat = left + len(columns) * max(cell, LETTER * _longest(columns) + 4)
+    turned = _longest(columns) > 9 and tight
     axis = {"showgrid": False, "ticks": "", "tickmode": "array"}
     layout = {
         "xaxis": {**axis, "tickvals": list(range(len(columns))), "ticktext": list(columns), "side": "top",
@@ -156,7 +172,18 @@ def heat(
         "yaxis": {**axis, "tickvals": list(range(len(rows))), "ticktext": list(rows), "ticksuffix": " ",
                   "autorange": "reversed"},
     }  # fmt: skip
-    top = min(40 + 7 * longest, 190) if turned else 16 + 16 * lines_of(columns)
-    height = top + 20 + len(rows) * max(30, 15 * lines_of(rows) + 6)
-    least = 170 + len(columns) * (16 + 16 * lines_of(columns) if turned else max(46, 7 * longest))
-    return {"data": [trace], "layout": layout, "height": height, "least": least}
+    below = 20 + len(rows) * max(30, 15 * lines_of(rows) + 6)
+    tops = 16 + 16 * lines_of(columns), min(40 + LETTER * _longest(columns), 222)
+    least = left + len(columns) * max(cell, 16 * lines_of(columns) + 6)
+    return {
+        "data": [trace],
+        "layout": layout,
+        "height": tops[turned] + below,
+        "least": min(least, flat),
+        "narrow": None if turned or flat <= least else {"below": flat, "height": tops[True] + below},
+    }
+
+
+def _longest(labels: Iterable[str]) -> int:
+    """Letters of the longest line."""
+    return max((len(unescape(line)) for text in labels for line in text.split("<br>")), default=0)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,17 @@ def _facts(trials: Sequence[Row], sweep: SweepConfig | None, launched: dict[str,
 
 def render(context: dict[str, Any], figures: Mapping[str, Figure]) -> str:
     """The page. Text is escaped by the template, and scripts without the page's nonce do not run."""
+    return _template().render(
+        **context,
+        figures=figures,
+        drawn={name: figure.to_dict() for name, figure in figures.items()},
+        nonce=base64.b64encode(secrets.token_bytes(16)).decode(),
+        plotly=plotly.offline.get_plotlyjs(),
+    )
+
+
+@cache
+def _template() -> jinja2.Template:
     templates = resources.files("distiller.results") / "templates"
     environment = jinja2.Environment(
         autoescape=True,
@@ -139,10 +151,4 @@ def render(context: dict[str, Any], figures: Mapping[str, Figure]) -> str:
     )
     environment.filters.update(words.FILTERS)
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return environment.get_template("report.html").render(
-        **context,
-        figures=figures,
-        drawn={name: figure.to_dict() for name, figure in figures.items()},
-        nonce=base64.b64encode(secrets.token_bytes(16)).decode(),
-        plotly=plotly.offline.get_plotlyjs(),
-    )
+    return environment.get_template("report.html")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distiller.results.comparison import Regret, RegretMatrix
-from distiller.results.report.figure import BLUE, GREY, INK, Figure, heat, label, tall
+from distiller.results.report.figure import BLUE, FEW, GREY, INK, Figure, heat, label, tall
 
 RED_SCALE = [[0.0, "#ffffff"], [0.5, "#f0b58c"], [1.0, "#a8410f"]]
 
@@ -22,13 +22,15 @@ def regret_map(matrix: RegretMatrix) -> Figure | None:
         [0.0 if of == on else (one.regret if (one := cell(of, on)) else None) for on in matrix.datasets]
         for of in matrix.datasets
     ]
-    texts = [[_written(of, on, cell(of, on)) for on in matrix.datasets] for of in matrix.datasets]
-    names = [label(name, 18) for name in matrix.datasets]
+    many = len(matrix.datasets) > FEW
+    texts = [[_written(of, on, cell(of, on), many) for on in matrix.datasets] for of in matrix.datasets]
+    names = [label(name, 12 if many else 18) for name in matrix.datasets]
+    columns = [label(name) for name in matrix.datasets] if many else names
     # A cell without a number has no colour, and Plotly then leaves its text out.
     shown = [[0.0 if value is None else max(value, 0.0) for value in row] for row in values]
     most = max([*known, 1e-9]) * 1.25
     drawn = heat(
-        names, names, shown, zmin=0, zmax=most, written=texts, colorscale=RED_SCALE,
+        names, columns, shown, zmin=0, zmax=most, written=texts, colorscale=RED_SCALE,
         hovertemplate="best of %{customdata}: %{text}<extra></extra>",
         customdata=[[f"{label(of)} on {label(on)}" for on in matrix.datasets] for of in matrix.datasets],
     )  # fmt: skip
@@ -42,12 +44,16 @@ def regret_map(matrix: RegretMatrix) -> Figure | None:
     )
 
 
-def _written(of: str, on: str, one: Regret | None) -> str:
+def _written(of: str, on: str, one: Regret | None, many: bool) -> str:
+    """As narrow as it may be read where there are `many` datasets."""
     if of == on:
         return "0"
     if one is None or one.regret is None:
         return "?"
-    return ("~" if one.label == "predicted" else "") + f"{one.regret:.3f}"
+    number = f"{one.regret:.3f}"
+    if many:
+        number = number.replace("0.", ".", 1) if number.lstrip("-").startswith("0.") else number
+    return f"~{'<br>' if many else ''}{number}" if one.label == "predicted" else number
 
 
 def stage_differences(matrix: RegretMatrix) -> Figure | None:
@@ -72,7 +78,7 @@ def stage_differences(matrix: RegretMatrix) -> Figure | None:
     layout = {
         "showlegend": False,
         "xaxis": {"tickformat": ".1%", "rangemode": "tozero", "nticks": 6,
-                  "title": {"text": "share of the variance over datasets"}},
+                  "title": {"text": "share of the variance that is left with one effect for all"}},
         "yaxis": {"type": "category", "autorange": "reversed", "ticksuffix": "  ", "showgrid": False,
                   "ticks": ""},
     }  # fmt: skip

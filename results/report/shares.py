@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distiller.results.report.figure import GREY, INK, ORANGE, PALE, Figure, bars, heat, label, rows_layout
+from distiller.results.report.figure import (
+    FEW,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    Figure,
+    bars,
+    heat,
+    label,
+    rows_layout,
+)
 
 MOST_PARAMETERS = 12
 LEAST_SHARE = 0.005
@@ -136,15 +147,19 @@ def over_datasets(found: Mapping[str, Found]) -> Figure | None:
         known = one["stages"].get(stage)
         return None if known is None else max(known["main"], 0.0)
 
+    many = len(told) > FEW
+    apart = "<br>" if many else " "
+
     def written(stage: str, one: Found) -> str:
         value = share(stage, one)
-        doubt = "" if one["verdict"] == "ok" and one["stages"].get(stage, {}).get("influential") else " ?"
+        sure = one["verdict"] == "ok" and one["stages"].get(stage, {}).get("influential")
+        doubt = "" if sure else f"{apart}?"
         return "" if value is None else f"{value:.0%}{doubt}"
 
     cells = [[share(stage, one) for one in told.values()] for stage in order]
     texts = [[written(stage, one) for one in told.values()] for stage in order]
-    names = [label(dataset, 18) for dataset in told]
-    drawn = heat([label(s, 18) for s in order], names, cells, zmin=0, zmax=1.2, written=texts)
+    names = [label(dataset, 26 if many else 18) for dataset in told]
+    drawn = heat([label(s, 12 if many else 18) for s in order], names, cells, zmin=0, zmax=1.2, written=texts)
     rows = [
         (dataset, one["verdict"], stage, shares["main"], *_pair(shares.get("main_interval")), shares["total"],
          shares["influential"])

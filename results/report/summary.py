@@ -87,7 +87,11 @@ def importance_point(dataset: str, one: Any) -> Point:
     said = ", then ".join(f"{name} {_share(stage)}" for name, stage in sure[:3])
     more = f"; {len(sure) - 3} more are confirmed" if len(sure) > 3 else ""
     noise = one.get("noise_share")
-    rest = "" if noise is None else f" Noise between seeds is {noise:.0%} of the variance of full runs."
+    rest = ""
+    if noise is not None:
+        number = one["noise_repeats"]
+        known = f"from {number} repeat{'' if number == 1 else 's'}"
+        rest = f" Noise between seeds is {noise:.0%} of the variance of full runs ({known})."
     return Point(about, f"{said[:1].upper()}{said[1:]}{more}.{rest}", "can be read")
 
 

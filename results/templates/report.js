@@ -17,14 +17,19 @@ function titled(settings, pixels) {
   return { ...settings, title: { ...settings.title, text: lines.join("<br>") } };
 }
 
+// Columns of a heat map whose names have no room side by side are turned.
+const isNarrow = (figure, width) => Boolean(figure.narrow) && width < figure.narrow.below;
+const heightOf = (figure, width) => (isNarrow(figure, width) ? figure.narrow.height : figure.height);
+
 function layoutOf(figure, width) {
+  const turned = isNarrow(figure, width) && { tickangle: -90 };
   return {
-    font, hovermode: "closest", paper_bgcolor: "#fff", plot_bgcolor: "#fff", height: figure.height,
+    font, hovermode: "closest", paper_bgcolor: "#fff", plot_bgcolor: "#fff", height: heightOf(figure, width),
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
     ...figure.layout,
     margin: { l: 56, r: 16, t: 14, b: figure.layout.xaxis.title ? 44 : 26 },
     // Labels that turn by themselves change the margin, which turns them back, and so on.
-    xaxis: { ...axis, tickangle: 0, ...titled(figure.layout.xaxis, width - 190), ...(width < 500 && { nticks: 4 }) },
+    xaxis: { ...axis, tickangle: 0, ...titled(figure.layout.xaxis, width - 190), ...(width < 500 && { nticks: 4 }), ...turned },
     yaxis: { ...axis, ...titled(figure.layout.yaxis, figure.height - 130) },
   };
 }
@@ -38,7 +43,10 @@ function draw(box) {
     box.append(svg);
     box.style.height = "auto";
     box.style.minWidth = svg.style.minWidth;
-  } else Plotly.newPlot(box, structuredClone(figure.data), layoutOf(figure, box.clientWidth), { responsive: true, displaylogo: false, displayModeBar: false });
+  } else {
+    box.style.height = `${heightOf(figure, box.clientWidth)}px`;
+    Plotly.newPlot(box, structuredClone(figure.data), layoutOf(figure, box.clientWidth), { responsive: true, displaylogo: false, displayModeBar: false });
+  }
 }
 
 const boxes = document.querySelectorAll(".plot");

@@ -11,7 +11,7 @@ function csvOf({ columns, rows }) {
 
 async function svgOf(figure) {
   if (figure.parallel) return new XMLSerializer().serializeToString(parallel(figure.parallel, true));
-  const size = { width: SAVED_WIDTH, height: figure.height };
+  const size = { width: SAVED_WIDTH, height: heightOf(figure, SAVED_WIDTH) };
   const layout = { ...layoutOf(figure, SAVED_WIDTH), ...size, title: { text: "" } };
   return Plotly.toImage({ data: structuredClone(figure.data), layout }, { format: "svg", imageDataOnly: true, ...size });
 }

@@ -48,7 +48,7 @@ def importance(verdict="ok", shares=None, noise=0.12):
     return {
         "verdict": verdict, "reason": "held-out R2 is 0.81 (95% lower bound 0.74) on 90 full runs",
         "caution": ["Shares are of the explained variance."], "r2": 0.81, "r2_low": 0.74,
-        "noise_share": noise,
+        "noise_share": noise, "noise_repeats": 0 if noise is None else 6,
         "stages": stages, "interactions": pairs, "parameters": parameters,
         "top": {"quantile": 0.1, "stages": shares, "parameters": []},
     }  # fmt: skip

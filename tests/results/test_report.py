@@ -6,6 +6,7 @@ import io
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from distiller.results.leaderboard import leaderboard
 from distiller.results.report import write_report
 from distiller.results.report.figure import Figure, label, thinned
 from distiller.results.report.parallel import parallel
+from distiller.results.report.regret import regret_map
 from distiller.results.report.searched import answers, counted, searched
 from distiller.results.report.trials import pareto_front
 from distiller.spaces.errors import InputError
-from tests.results.analysed import analysis
+from tests.results.analysed import analysis, regret
+from tests.results.conftest import Demo
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 ATTACK = "</script><script>alert('x')</script><img src=http://evil.example/a.png onerror=alert(1)>"
@@ -63,6 +66,15 @@ def page(tmp_path):
     return lambda store, name="demo", known=None: Page(write_report(store, name, out, known).path)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A sweep of every role and status, its analysis, and the report of both."""
+    made = Demo(tmp_path_factory.mktemp("report") / 'it\'s "a" store').filled()
+    known = analysis(designs(made))
+    written = write_report(made.store, "demo", tmp_path_factory.mktemp("a 'b'") / "report.html", known)
+    return SimpleNamespace(made=made, known=known, report=written, page=Page(written.path))
+
+
 def designs(made):
     return {dataset: Design.of(made.sweep.space_of(dataset)) for dataset in made.sweep.datasets}
 
@@ -84,9 +96,8 @@ def assert_offline(page):
     assert not re.search(r"url\(|@import", style)
 
 
-def test_the_whole_report(demo, page):
-    made = demo().filled()
-    found = page(made.store, known=analysis(designs(made)))
+def test_the_whole_report(whole):
+    made, found = whole.made, whole.page
     assert_offline(found)
     assert sorted(found.drawn) == sorted(found.figures)
     assert found.source.count("plotly.js v") == 1
@@ -96,7 +107,13 @@ def test_the_whole_report(demo, page):
         assert board.winner.config_id in found.text
     assert "38 completed, 4 stopped early, 4 failed" in found.text
     assert "loss is nan" in found.text
-    for words in ("50% (46% to 55%)", "Claim number 2 holds cannot tell", "top 10%", "tinybert", "12%"):
+    for words in (
+        "50% (46% to 55%)",
+        "Claim number 2 holds cannot tell",
+        "top 10%",
+        "tinybert",
+        "12% of the variance of full runs (from 6 repeats)",
+    ):
         assert words in found.text
     assert "distiller launch sweep.yaml" in found.text
     assert "distiller train best/tweets.yaml" in found.text
@@ -244,10 +261,8 @@ def test_labels_are_short_and_no_markup(text, width):
     assert not [line for line in lines if "<" in line]
 
 
-def test_every_figure_has_its_numbers(demo, tmp_path):
-    made = demo().filled()
-    known = analysis(designs(made))
-    report = write_report(made.store, "demo", tmp_path / "report.html", known)
+def test_every_figure_has_its_numbers(whole):
+    known, report = whole.known, whole.report
     assert len(report.figures) == len({name.lower() for name in report.figures})
     for name, figure in report.figures.items():
         assert figure.rows, name
@@ -291,3 +306,19 @@ def test_the_space_in_words(demo):
 
 def _all(lines):
     return [inner for line in lines for inner in (line, *_all(line.below))]
+
+
+@pytest.mark.parametrize("count", range(2, 9))
+def test_regrets_of_eight_datasets_fit_on_a_phone(count):
+    """336 pixels are left of a screen of 390; the browser's test says whether it all stands there."""
+    names = [
+        f"{name}-{size}" for name in ("trec", "amazon-reviews", "tweets", "emotion") for size in (500, 2000)
+    ]
+    found = regret_map(regret(names[:count]))
+    assert found.least <= 336
+    shown = [cell for row in found.data[0]["text"] for cell in row]
+    assert shown.count("0") == count
+    assert sum("~" in cell for cell in shown) == sum(row[2] == "predicted" for row in found.rows)
+    for cell, value in zip(shown, [v for row in found.data[0]["z"] for v in row], strict=True):
+        if cell != "?":
+            assert float(cell.removeprefix("~").removeprefix("<br>")) == pytest.approx(value, abs=5e-4)

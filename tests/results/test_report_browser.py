@@ -14,6 +14,7 @@ from distiller.results.report import write_figures, write_report
 from distiller.results.report.browser import VARIABLE, browser_page, find_browser
 from distiller.spaces.errors import InputError
 from tests.results.analysed import ablation, analysis
+from tests.results.conftest import Demo
 
 needs_browser = pytest.mark.skipif(find_browser() is None, reason="no Chromium, Chrome or Edge is installed")
 LONG = "reviews_with.a-very-long-name-that-goes-on-and-on"
@@ -50,13 +51,21 @@ CHECK = """(() => {
 LOUD = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
 
 
-@pytest.fixture
-def full(demo, tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return Demo(tmp_path_factory.mktemp("browser") / "store", {"trec": "{builtin: trec}"}).filled()
+
+
+@pytest.fixture(scope="module")
+def full(made, tmp_path_factory):
     """A report with every kind of figure, and names that are hard to fit in."""
-    made = demo(datasets={"trec": "{builtin: trec}"}).filled()
-    names = ["trec", LONG, f"{LONG}-2"]
+    return written(made, ["trec", LONG, f"{LONG}-2"], tmp_path_factory.mktemp("full") / "a 'b' #1")
+
+
+def written(made, names, folder):
+    """The report in `folder`, with answers on datasets of these names."""
     known = analysis({name: Design.of(made.sweep.space_of("trec")) for name in names})
-    return write_report(made.store, "demo", tmp_path / "a 'b' #1" / "report.html", known)
+    return write_report(made.store, "demo", folder / "report.html", known)
 
 
 @needs_browser
@@ -81,6 +90,25 @@ def test_everything_is_drawn_and_nothing_is_cut_off_or_asked_for(full):
     asked = [e["params"]["request"]["url"] for e in page.events if e["method"] == "Network.requestWillBeSent"]
     assert len(asked) >= 2
     assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
+
+
+SCROLLED = """[...document.querySelectorAll(".scroll")]
+  .filter((one) => one.querySelector(".heatmaplayer image") && one.scrollWidth > one.clientWidth)
+  .map((one) => one.querySelector(".plot").dataset.figure)"""
+
+
+@needs_browser
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_heat_maps_fit_on_a_phone(made, tmp_path, count):
+    """All their texts are there, and none scrolls sideways."""
+    kinds = ("trec", "amazon-reviews", "tweets", "emotion")
+    found = written(made, [f"{kind}-{size}" for kind in kinds for size in (500, 2000)][:count], tmp_path)
+    with browser_page(find_browser(), 120) as page:
+        for width in (390, 1280):
+            page.open(found.path, width)
+            page.evaluate("drawAll()")
+            assert page.evaluate(CHECK) == []
+            assert page.evaluate(SCROLLED) == []
 
 
 def _read(text):

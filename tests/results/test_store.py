@@ -237,7 +237,8 @@ def test_bad_stores_are_refused_in_one_line(tmp_path, local):
     (tmp_path / "file").write_text("x")
     (tmp_path / "plain").mkdir()
     remedy = (
-        "not a Distiller store (no store.json); pass --store PATH of a folder that `distiller launch` wrote"
+        "not a Distiller store (no store.json); pass --store PATH of a folder that `distiller launch` "
+        "or `distiller import` wrote"
     )
     one_line(lambda: Store.open(str(tmp_path / "plain")), remedy)
     one_line(lambda: Store.open(str(tmp_path / "none")), remedy)

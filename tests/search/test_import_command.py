@@ -81,6 +81,10 @@ def test_what_is_refused(refused, command, folder):
     (folder / "m.yaml").write_text("score: val_acc\nstages: {method: [method, strength], lr: lr}")
     line = refused(folder, "import", "trials.csv", "--mapping", "m.yaml", "--store", "store")
     assert "'task', 'run'" in line
+    assert not (folder / "store").exists()
+    Store.create(str(folder / "empty"))
+    line = refused(folder, "importance", "--store", "empty")
+    assert "it holds no sweep; run `distiller launch` or `distiller import` first" in line
     (folder / "m.yaml").write_text("scre: val_acc\nstages: {method: [method, strength]}")
     assert "m.yaml: " in refused(folder, "import", "trials.csv", "--mapping", "m.yaml", "--dry-run")
     (folder / "m.yaml").write_text(

@@ -48,6 +48,28 @@ def test_a_range_is_cut_in_the_middle_of_its_prior():
     assert (pd.Series(found.answers(TRIALS)) == found.choices[0]).tolist() == low.tolist()
 
 
+@pytest.mark.parametrize(
+    ("prior", "choices"),
+    [
+        ({"loguniform": [2e-5, 7e-3]}, ("2e-05 to 0.000374", "0.000374 to 0.007")),
+        ({"uniform": [0.1, 0.7]}, ("0.1 to 0.4", "0.4 to 0.7")),
+        ({"uniform": [0.123412, 0.123418]}, ("0.123412 to 0.123415", "0.123415 to 0.123418")),
+    ],
+)
+def test_ranges_have_names_of_three_digits_or_as_many_as_tell_them_apart(prior, choices):
+    design = Design.of(parse_space({"optimization": {"learning_rate": prior}}))
+    assert asked("optimization.learning_rate", {"a": design}, TRIALS).choices == choices
+
+
+def test_measured_numbers_are_named_like_ranges():
+    rows = pd.DataFrame({"parameters": [1_234_567 + i for i in range(60)] + [98_765_432] * 60, "steps": 0})
+    assert asked("parameters", DESIGNS, rows).choices == ("1.23e+06 to 5e+07", "5e+07 to 9.88e+07")
+    rows["steps"] = range(1200, 1320)
+    assert asked("steps", DESIGNS, rows).choices == ("1200 to 1260", "1260 to 1320")
+    rows["steps"] = [7] * 70 + list(range(8, 58))
+    assert asked("steps", DESIGNS, rows).choices == ("7 to 7", "7 to 57")
+
+
 def test_a_path_below_an_answer_is_asked_there_only():
     design = Design.of(
         parse_space({"intermediate": {"mse": {"weight": [0.1, 1]}, "rkd": {"weight": [1, 10]}}})

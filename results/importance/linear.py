@@ -46,6 +46,8 @@ MOST_OF_A_STAGE = 25
 """Functions of a stage that enter products with another stage's."""
 PERSISTENCES, ONSETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0), (-0.5, -0.25, 0.25, 0.5, 1.0, 2.0)
 FEWEST_AT_RUNG = 40
+LIKELY = 0.1
+"""Variance that a question is expected to bring where it is asked, over the scores' variance."""
 STEERED = 1.6
 """Noise of a trial that a sampler chose, beside that of a draw from the prior."""
 
@@ -140,16 +142,14 @@ class Basis:
     def mains(self) -> list[Part]:
         """The stages' own effects, then what shows early: a constant for each rung, and a function."""
         own = [
-            Part(frozenset({s}), Term.of(block.matrix * self.late, block.smoothness**2), block)
+            Part(frozenset({s}), _own(block, self.late), block)
             for s, blocks in enumerate(self.blocks)
             for block in blocks
         ]
         if not self.rungs:
             return own
         at = (self.rung[:, None] == np.arange(self.rungs)).astype(np.float64)
-        early = [
-            Term.of(part.block.matrix * self.early, part.block.smoothness**2) for part in own if part.block
-        ]
+        early = [_own(part.block, self.early) for part in own if part.block]
         return [*own, *(Part(frozenset(), term) for term in (Term.of(at), *early))]
 
     def candidates(self, parts: Sequence[Part], found: Fit) -> list[Candidate]:
@@ -182,6 +182,10 @@ class Basis:
         return replace(self, blocks=cut, share=share, rung=rung, spread=spread)
 
 
+def _own(block: Block, factor: Floats) -> Term:
+    return Term.of(block.matrix * factor, block.smoothness**2, LIKELY * block.probability)
+
+
 Form = Callable[[Sequence[Sequence[Block]]], Term]
 
 
@@ -195,7 +199,7 @@ class Candidate:
     def on(self, basis: Basis) -> Part:
         term = self.form([basis.blocks[s] for s in self.stages])
         late = term.matrix * basis.late if basis.rungs else term.matrix
-        return Part(frozenset(self.stages), Term(late, term.weight))
+        return Part(frozenset(self.stages), replace(term, matrix=late))
 
 
 def _of_choices(blocks: Sequence[Sequence[Block]]) -> Term:
@@ -293,7 +297,7 @@ class Linear:
             found, white = fit([one.term for one in parts], score[rows], number, start, small.spread)
         parts = [*basis.mains(), *(candidate.on(basis) for candidate in chosen)]
         if rows.sum() < train.sum():
-            cut = [Term(part.term.matrix[train], part.term.weight) for part in parts]
+            cut = [replace(part.term, matrix=part.term.matrix[train]) for part in parts]
             found, white = fit(cut, score[train], _numbered(group[train]), spread=basis.spread[train])
         return cls(parts, most, found, white)
 

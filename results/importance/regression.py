@@ -3,10 +3,10 @@
     y = mean + sum_j X_j b_j + noise,    b_j ~ N(0, v_j diag(w_j)),    noise ~ N(0, s2) within a group of rows
 
 Rows of one group (seeds of a config, rungs of a trial) share an effect of variance `ratio` * s2, which is
-taken out by whitening. The variances are those that make the data most likely (MacKay's fixed point, 1992,
-Neural Computation 4(3), which sends those of useless terms to 0); intervals come from the whole posterior,
-variances included, with half-Cauchy priors on their roots (Gelman 2006; the Gibbs steps of Makalic & Schmidt
-2016, IEEE Signal Processing Letters 23(1)).
+taken out by whitening. The variances are the likeliest ones in the light of the data (MacKay's fixed point,
+1992, Neural Computation 4(3), with an exponential prior; it sends those of useless terms to 0); intervals
+come from the whole posterior, variances included, with half-Cauchy priors on their roots (Gelman 2006; the
+Gibbs steps of Makalic & Schmidt 2016, IEEE Signal Processing Letters 23(1)).
 """
 
 from __future__ import annotations
@@ -36,16 +36,19 @@ class Term:
     Attributes:
         matrix: [rows, k].
         weight: [k] prior variances beside each other, adding up to 1.
+        expected: mean of the term's prior variance, itself exponential, over the scores' variance. What few
+            rows have in common is else explained by terms that hardly any other row has a part in.
     """
 
     matrix: Floats
     weight: Floats
+    expected: float = 1.0
 
     @classmethod
-    def of(cls, matrix: Floats, spread: Floats | None = None) -> Term:
+    def of(cls, matrix: Floats, spread: Floats | None = None, expected: float = 1.0) -> Term:
         """With prior variances in proportion to `spread` [k], else all the same."""
         weight = np.ones(matrix.shape[1]) if spread is None else spread
-        return cls(matrix, weight / weight.sum())
+        return cls(matrix, weight / weight.sum(), expected)
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Whitened:
         self.y = self.whitened(y[:, None])[:, 0]
         self.x = self.whitened(np.concatenate([np.ones((len(y), 1)), *(t.matrix for t in terms)], 1))
         self.weights = [term.weight for term in terms]
+        self.expected = [term.expected for term in terms]
         self.gram, self.right = self.x.T @ self.x, self.x.T @ self.y
         self.square = float(self.y @ self.y)
         # Scores that are all the same have some scale too.
@@ -148,13 +152,14 @@ def fit(
     return found, white
 
 
-def _likeliest(white: Whitened, ratio: float, start: Fit | None) -> Fit:
+def _likeliest(white: Whitened, ratio: float, start: Fit | None, without: Sequence[int] = ()) -> Fit:
     n, count = len(white.y), len(white.weights)
     scale = white.scale
     v = np.full(count, 0.7 * scale / max(count, 1))
     noise = 0.3 * scale
     if start is not None:
         v[: len(start.variance)], noise = start.variance, start.noise
+    v[list(without)] = 0.0
     kept = [j for j in range(count) if v[j] > 0]
     for _ in range(ITERATIONS):
         at, prior = white.at(kept), _prior(white, kept, v, scale)
@@ -166,7 +171,8 @@ def _likeliest(white: Whitened, ratio: float, start: Fit | None) -> Fit:
             some = slice(place, place + len(white.weights[j]))
             place = some.stop
             gamma = max(float(known[some].sum()), 1e-12)
-            new[j] = min(float((beta[some] ** 2 / white.weights[j]).sum()) / gamma, 100 * scale)
+            square, mean = float((beta[some] ** 2 / white.weights[j]).sum()), scale * white.expected[j]
+            new[j] = mean * (np.sqrt(gamma**2 / 4 + 2 * square / mean) - gamma / 2) / 2
         was, noise = noise, max(rss, LEAST_NOISE * scale) / max(n - known.sum(), 1.0)
         moved = np.abs(np.sqrt(new) - np.sqrt(v)).max(initial=0.0) / np.sqrt(scale)
         v = np.where(new < NEGLIGIBLE * scale, 0.0, new)
@@ -253,14 +259,17 @@ def _between(residual: Floats, group: npt.NDArray[np.intp]) -> float:
 
 class ScoreTest:
     """Of "this term's prior variance is 0" beside the terms of a fit: the score test for a variance
-    component, its distribution by matching two moments (Zhang & Lin 2003, Biostatistics 4(1)).
+    component, its distribution by matching two moments (Zhang & Lin 2003, Biostatistics 4(1)), with the tails
+    of F, since the noise is an estimate too.
 
     Args:
-        without: numbers of terms of the fit that are taken out of it for the test.
+        without: numbers of terms that are taken out of the fit, which is settled anew, for the test.
         noise: variance that is at least supposed; that of few rows is often far too small.
     """
 
     def __init__(self, found: Fit, white: Whitened, without: Sequence[int] = (), noise: float = 0.0):
+        if any(found.variance[j] > 0 for j in without):
+            found = _likeliest(white, found.ratio, found, without)
         self._white, self._noise = white, max(found.noise, noise)
         kept = [j for j in range(len(white.weights)) if found.variance[j] > 0 and j not in without]
         at = white.at(kept)
@@ -268,6 +277,8 @@ class ScoreTest:
         self._posterior = Posterior(white, at, prior, self._noise)
         self._x = white.x[:, at]
         self._residual = white.y - self._x @ self._posterior.mean
+        known = float((1 - self._posterior.diagonal() / prior).sum())
+        self._freedom = max(len(white.y) - known, 1.0)
 
     def p_value(self, candidate: Term) -> float:
         """Of a term that is not in the fit."""
@@ -284,7 +295,7 @@ class ScoreTest:
         if second <= 0:
             return 1.0
         score = float(((f.T @ self._residual / self._noise) ** 2).sum())
-        return float(special.chdtrc(first**2 / second, score * first / second))
+        return float(special.fdtrc(first**2 / second, self._freedom, score / first))
 
 
 def covariance(found: Fit, white: Whitened, rows: npt.NDArray[np.intp]) -> Floats:

@@ -94,7 +94,7 @@ def rest(
     precision: Floats = _precision(fixed, [], variance, noise)
     while len(entered) < len(asked):
         left = [one for one in asked if one not in entered]
-        found = [_p_value(kernel(one), precision, y, probes) for one in left]
+        found = [_p_value(kernel(one), precision, noise, y, probes) for one in left]
         best = int(np.argmin(found))
         if found[best] > SIGNIFICANCE / len(asked):
             break
@@ -145,9 +145,9 @@ def _precision(fixed: Floats, held: Sequence[Floats], variance: Floats, noise: f
     return np.asarray(np.tril(inverse) + np.tril(inverse, -1).T, dtype=np.float64)
 
 
-def _p_value(kernel: Floats, precision: Floats, y: Floats, probes: Floats) -> float:
+def _p_value(kernel: Floats, precision: Floats, noise: float, y: Floats, probes: Floats) -> float:
     """Of "the variance on this kernel is 0": a score test whose distribution is matched in two moments, the
-    second from random probes (Hutchinson 1990)."""
+    second from random probes (Hutchinson 1990), with the tails of F: the noise is an estimate too."""
     at = precision @ y
     first = float((precision * kernel).sum())
     second = (
@@ -155,7 +155,8 @@ def _p_value(kernel: Floats, precision: Floats, y: Floats, probes: Floats) -> fl
     )
     if second <= 0:
         return 1.0
-    return float(special.chdtrc(first**2 / second, first * float(at @ kernel @ at) / second))
+    freedom = noise * float(np.trace(precision))
+    return float(special.fdtrc(first**2 / second, freedom, float(at @ kernel @ at) / first))
 
 
 def _likeliest(

@@ -195,7 +195,7 @@ def test_learning_curves_put_right_what_stopped_trials_mislead():
     assert error[with_curves] < error[without_curves]
 
 
-@pytest.mark.parametrize("seed", [1, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_stage_that_moves_with_a_strong_one_in_the_samplers_trail_is_not_claimed(seed):
     table = planted(900, seed, effect=0.06)
     good = table.apply(intermediate_effect, axis=1) > 0.4

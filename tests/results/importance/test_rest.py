@@ -65,8 +65,9 @@ def test_chances_are_uniform_where_there_is_nothing():
     found = []
     for _ in range(400):
         _, y, kernel = classes(16, 5, 0.0, rng)
-        precision = beyond._precision(np.full((80, 80), WIDE), [], np.zeros(0), 1.0)
-        found.append(beyond._p_value(kernel, precision, y, probes))
+        noise = float(y.var(ddof=1))
+        precision = beyond._precision(np.full((80, 80), WIDE), [], np.zeros(0), noise)
+        found.append(beyond._p_value(kernel, precision, noise, y, probes))
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
 

@@ -95,8 +95,8 @@ def helps_small(
         numbers[route]["gains_more_by"] = one
     verdict, route = _verdict(gains, helped)
     reason = "; ".join(
-        f"{key}: the small side gains {helped[key].value:+.4f}, which is {one.value:+.4f} more than the "
-        "large one"
+        f"{key}: the small side gains {helped[key].value:+.4f}, {abs(one.value):.4f} "
+        f"{'more' if one.value >= 0 else 'less'} than the large one"
         for key, one in gains.items()
     )
     names = tuple(usable.rows)

@@ -59,9 +59,11 @@ def most_important(importances: Mapping[str, Any], designs: Mapping[str, Design]
         verdict = "supported"
     elif 2 * votes["against"] > len(leads) or (high is not None and high < 0):
         verdict = "not supported"
+    place = "above" if effect.value >= 0 else "below"
     reason = (
-        f"of {len(leads)} datasets that can tell, {votes['for']} speak for it, {votes['against']} against "
-        f"it; its total effect leads the next stage's by {effect.value:+.2f} of the variance on average"
+        f"of {len(leads)} datasets that can tell, {votes['for']} speak for it and {votes['against']} against "
+        f"it; on average its total effect is {abs(effect.value):.0%} of the variance {place} that of the "
+        "strongest other stage"
     )
     unit = "share of the explained variance"
     return Finding(STAGE, claim, verdict, reason, RULE, tuple(leads), trials, effect, unit, numbers)

@@ -78,7 +78,8 @@ def _verdict(tested: Mapping[str, Estimate], missing: list[str]) -> tuple[Verdic
     better = [key for key in significant if tested[key].value < 0]
     beaten = [key for key in significant if tested[key].value > 0]
     said = f"better than {len(beaten)} of {len(tested)} objectives"
-    next_to = f"the strongest other one is {rival}, {closest.value:+.4f} apart"
+    side = "ahead of" if closest.value >= 0 else "behind"
+    next_to = f"{abs(closest.value):.4f} {side} the strongest other one, {rival}"
     if better:
         return "not supported", f"{', '.join(sorted(better))} {_is(better)} better; {next_to}", closest
     if len(beaten) == len(tested) and not missing:

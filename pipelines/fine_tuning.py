@@ -65,23 +65,9 @@ def fine_tune(
     """
     task = dataset.task
     tokenizer = load_tokenizer(source, revision, place, trust)
-    config = from_pretrained(AutoConfig, source, revision, place, trust)
-    name_the_labels(config, task)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
-        model = cast(
-            PreTrainedModel,
-            from_pretrained(
-                MODELS[task.kind],
-                source,
-                revision,
-                place,
-                trust,
-                config=config,
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,
-            ),
-        )
+        model = with_task_head(source, revision, task, place, trust)
         check_length(model, max_length, place)
         train, validation = dataset.splits["train"], dataset.splits["validation"]
         assert train.labels is not None
@@ -110,6 +96,27 @@ def fine_tune(
     model = with_full_vocabulary(model, whole, table, vocabulary)
     fold_scale(model.cpu(), task, mean, deviation)
     return FineTuned(model, tokenizer)
+
+
+def with_task_head(source: str, revision: str | None, task: Task, place: str, trust: bool) -> PreTrainedModel:
+    """A checkpoint with a task's outputs, in float32 on the CPU; parameters that it lacks are drawn.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    config = from_pretrained(AutoConfig, source, revision, place, trust)
+    name_the_labels(config, task)
+    model = from_pretrained(
+        MODELS[task.kind],
+        source,
+        revision,
+        place,
+        trust,
+        config=config,
+        dtype=torch.float32,
+        ignore_mismatched_sizes=True,
+    )
+    return cast(PreTrainedModel, model)
 
 
 def _epochs(

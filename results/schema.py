@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
+from distiller.results.meta_features import META_FEATURES
 from distiller.spaces.errors import InputError
 
 SCHEMA_VERSION = 2
@@ -119,6 +120,7 @@ _TABLES: dict[str, Columns] = {
         ("teacher_test_score", FLOAT, "the teacher's metric on test"),
         ("majority_score", FLOAT, "validation metric of the majority or mean predictor; null if undefined"),
         ("fingerprint", STR, "hash of the dataset's rows and splits"),
+        *META_FEATURES,
     ),
 }  # fmt: skip
 

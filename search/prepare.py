@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +12,19 @@ from transformers import PretrainedConfig
 
 from distiller.pipelines.cost import latency_ms
 from distiller.pipelines.material import Material
+from distiller.pipelines.meta_features import Features, meta_features
 from distiller.pipelines.places import node_folder
 from distiller.pipelines.pretrained import own_config
 from distiller.pipelines.student import architecture, untrained
 from distiller.pipelines.views import passes_of, views_of
+from distiller.results.store import Store
 from distiller.search.assignment import Launch, Preparation
 from distiller.search.checkpoints import teacher_config
 from distiller.search.materials import material_for, worker_device
 from distiller.search.notes import Notes
 from distiller.search.plan import planned_space, preset_departures
 from distiller.search.prepared import Prepared, pairs_of
+from distiller.search.teacher_shelf import TeacherShelf
 from distiller.search.tokenizers import tokenizers_of
 from distiller.spaces.config import MEAN, PipelineConfig
 from distiller.spaces.errors import InputError
@@ -34,13 +38,20 @@ MOST_ARCHITECTURES = 16
 
 
 def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
-    """Runs in a worker: load, fine-tune the teacher if asked, fill the cache for every view of the space."""
+    """Runs in a worker: load, fine-tune the teacher if asked, fill the cache for every view of the space.
+
+    The dataset's meta-features are found out there too, from what is ready by then.
+    """
     notes = Notes()
     with notes.taken():
         tokenizers = tokenizers_of(launch.sweep, dataset, Path(launch.base))
         material = material_for(launch, dataset, teacher)
         space, removed = planned_space(launch.sweep, dataset, material.teacher.layers, tokenizers)
         fill_views(space, material, launch.sweep.budget.steps, launch.sweep.search.warm_presets)
+        shelf = TeacherShelf(Store.open(launch.store), keeps=launch.cluster)
+        began = time.perf_counter()
+        features = meta_features(material, launch.sweep.teachers, shelf)
+        seconds = time.perf_counter() - began
     data, task = material.dataset, material.dataset.task
     teacher_scores, majority = material.teacher_scores, material.majority_scores
     row = {
@@ -58,9 +69,11 @@ def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
         "teacher_test_score": teacher_scores["test"][task.metric],
         "majority_score": majority["validation"][task.metric],
         "fingerprint": data.fingerprint,
+        **features,
     }
     found = architectures(space, material.teacher.model.config, Path(launch.base))
-    said = [f"{dataset}: {note}" for note in (*data.notes, *notes.texts)]
+    read_off = said_of_features(features, seconds)
+    said = [f"{dataset}: {note}" for note in (*data.notes, *notes.texts, read_off)]
     removed = [*removed, *preset_departures(launch.sweep, dataset), *said]
     kinds = set(getattr(material.teacher.model.config, "layer_types", None) or ())
     return Prepared(
@@ -73,6 +86,14 @@ def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
         tokenizers,
         several_kinds=len(kinds) > 1,
     )
+
+
+def said_of_features(features: Features, seconds: float) -> str:
+    """The two that took longest, in a line of progress."""
+    probe = features["probe_score"]
+    said = [] if probe is None else [f"linear probe of the frozen checkpoint {probe:.4f}"]
+    said.append(f"small student without a teacher {features['small_student_score']:.4f}")
+    return f"meta-features in {seconds:.1f} s: {', '.join(said)}"
 
 
 def fill_views(space: Space, material: Material, steps: int, presets: Sequence[str] = ()) -> None:

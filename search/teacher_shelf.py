@@ -3,7 +3,7 @@
 `teachers/<key>/<digest>/<file>`, and `teachers/<key>/first.json`, written last and never replaced: which of
 the digests counts. Where that file is torn, the record is written again beside it, `first~1.json`, and so on:
 the first intact one counts, for nodes that mend it at once too. A key is of weights, data and settings, so
-sweeps of one store share what is equal.
+sweeps of one store share what is equal. What a dataset with a teacher is like lies there too, `meta-<key>`.
 """
 
 from __future__ import annotations

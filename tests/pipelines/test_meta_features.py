@@ -119,6 +119,15 @@ def test_other_kinds(folder_of: Callable[[str], Path], kind: str) -> None:
     assert found["teacher_agreement"] == pytest.approx(found["teacher_train_agreement"], abs=0.3)
 
 
+@pytest.mark.parametrize("family", ["roberta", "mobilebert", "modernbert", "deberta-v2"])
+def test_teachers_of_other_families(folder_of: Callable[[str], Path], family: str) -> None:
+    """Whatever the teacher is, the small student is a BERT with its words."""
+    material = make_material(folder_of(f"features {family}"), family, pair=True)
+    found = meta_features(material, from_of(material))
+    assert len(json.loads(str(found["mean_embedding"]))) == 32
+    assert without(found) == set()
+
+
 def test_confidence_and_agreement_by_a_slow_loop(material: Material) -> None:
     found = meta_features(material, from_of(material))
     split, teacher = material.dataset.splits["validation"], material.teacher

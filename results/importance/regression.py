@@ -80,6 +80,10 @@ class Whitened:
 
     Args:
         spread: [rows] noise standard deviations beside each other.
+
+    Attributes:
+        middle: the scores' mean, which was taken off first.
+        scale: the scores' variance.
     """
 
     def __init__(
@@ -88,14 +92,16 @@ class Whitened:
         self._group, self._ratio, self._spread = group, ratio, spread
         shrunk = np.log1p(np.bincount(group) * ratio).sum() / 2
         self.log_volume = -float(np.log(spread).sum() + shrunk)
-        self.y = self.whitened(y[:, None])[:, 0]
+        # Whitening brings rows to different heights: the less of the scores' mean, the less they then differ.
+        self.middle = float(y.mean())
+        self.y = self.whitened((y - self.middle)[:, None])[:, 0]
         self.x = self.whitened(np.concatenate([np.ones((len(y), 1)), *(t.matrix for t in terms)], 1))
         self.weights = [term.weight for term in terms]
         self.expected = [term.expected for term in terms]
         self.gram, self.right = self.x.T @ self.x, self.x.T @ self.y
         self.square = float(self.y @ self.y)
-        # Scores that are all the same have some scale too.
-        self.scale = max(float(self.y.var()), 1e-10 * self.square / len(y), 1e-100)
+        # Scores that are all the same, up to rounding, have some scale too.
+        self.scale = max(float(y.var()), 1e-20 * float(np.square(y).mean()), 1e-100)
         ends = np.cumsum([1, *(len(weight) for weight in self.weights)])
         self.places = [np.arange(a, b) for a, b in itertools.pairwise(ends)]
 
@@ -189,7 +195,7 @@ def _fit(white: Whitened, kept: Sequence[int], beta: Floats, v: Floats, noise: f
     for j in kept:
         coefficients[j] = beta[place : place + len(white.weights[j])]
         place += len(white.weights[j])
-    return Fit(float(beta[0]), tuple(coefficients), v, float(noise), ratio)
+    return Fit(white.middle + float(beta[0]), tuple(coefficients), v, float(noise), ratio)
 
 
 def _prior(white: Whitened, kept: Sequence[int], v: Floats, scale: float) -> Floats:

@@ -76,6 +76,8 @@ def importance(
     top = top_share(rows.frame[some], rows.score[some], design)
     if few := _too_few_full(rows):
         return _nothing(rows, few, top=top)
+    if np.ptp(rows.score[rows.full]) == 0:
+        return _nothing(rows, "all scores of full runs are equal")
     basis = Basis.of(design, rows)
     evidence = cross_validate(rows, basis, seed=seed, threads=threads)
     found = shares(rows, design, basis, evidence, seed=seed, intervals=intervals, threads=threads)

@@ -25,6 +25,9 @@ ITERATIONS, SETTLED = 40, 1e-3
 NEGLIGIBLE = 1e-5
 """A term whose prior variance is this share of the scores' variance is left out."""
 
+WIDE = 100.0
+"""Prior variance of the constant, over the scores', whose mean was taken off: a wider one costs digits."""
+
 LEAST_NOISE = 1e-6
 """The least sum of squared residuals that is supposed, over the scores' variance."""
 
@@ -199,7 +202,7 @@ def _fit(white: Whitened, kept: Sequence[int], beta: Floats, v: Floats, noise: f
 
 
 def _prior(white: Whitened, kept: Sequence[int], v: Floats, scale: float) -> Floats:
-    return np.concatenate([[1e4 * scale], *(v[j] * white.weights[j] for j in kept)])
+    return np.concatenate([[WIDE * scale], *(v[j] * white.weights[j] for j in kept)])
 
 
 class Posterior:
@@ -373,7 +376,7 @@ def draws(
     for i in range(-warm_up, count):
         precision = gram / noise
         precision[np.diag_indices(len(at))] += np.concatenate(
-            [[1e-4 / scale], 1 / (overall * local[owner] * weights)]
+            [[1 / (WIDE * scale)], 1 / (overall * local[owner] * weights)]
         )
         factor = linalg.cholesky(precision, lower=True, check_finite=False)
         half = linalg.solve_triangular(factor, right / noise, lower=True, check_finite=False)

@@ -68,3 +68,16 @@ def test_full_scores_that_are_nearly_all_the_same_cannot_tell(apart):
     )
     assert found.verdict == "cannot tell"
     assert (found.reason == "all scores of full runs are equal") == (apart == 0)
+
+
+def test_stopped_scores_without_noise_are_no_reason_to_fail():
+    """Those at a rung are all 0, up to a billionth, and so is the noise of most rows."""
+    rows = base().head(200)
+    full = np.arange(200) < 40
+    score = (rows["score"] - rows["score"].mean()) * np.where(full, 20, 2e-8)
+    status = np.where(full, "completed", "stopped")
+    found = importance(
+        rows.assign(score=score, fidelity=np.where(full, 1.0, 1e-9), status=status), small_design()
+    )
+    assert found.stages
+    assert all(0 <= stage.main <= stage.total <= 1 + 1e-9 for stage in found.stages)

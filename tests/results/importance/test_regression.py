@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from distiller.results.importance.regression import (
+    WIDE,
     Posterior,
     ScoreTest,
     Term,
@@ -35,7 +36,7 @@ def dense(terms, found, white, group, spread):
     same = (group[:, None] == group[None]) * found.ratio * found.noise + np.eye(len(group)) * found.noise
     noise = same * spread[:, None] * spread
     signal = sum(v * (t.matrix * t.weight) @ t.matrix.T for t, v in zip(terms, found.variance, strict=True))
-    return noise + signal + 1e4 * white.scale
+    return noise + signal + WIDE * white.scale
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -167,7 +168,7 @@ def test_few_rows_and_many_say_the_same_of_the_posterior(rows):
     terms = [Term.of(rng.normal(size=(rows, 20))), Term.of(rng.normal(size=(rows, 10)))]
     y = terms[0].matrix[:, 0] + rng.normal(size=rows)
     white = Whitened(terms, y, np.arange(rows), 0.0, np.ones(rows))
-    prior, noise = np.r_[1e4 * white.scale, rng.uniform(0.1, 2, size=30)], 0.7
+    prior, noise = np.r_[WIDE * white.scale, rng.uniform(0.1, 2, size=30)], 0.7
     posterior = Posterior(white, np.arange(31), prior, noise)
     covariance = np.linalg.inv(white.gram / noise + np.diag(1 / prior))
     np.testing.assert_allclose(posterior.mean, covariance @ white.right / noise, rtol=1e-6, atol=1e-8)

@@ -26,6 +26,8 @@ DATASETS = 3
 """Datasets from which on they count as a sample of others."""
 TINY = 1e-12
 """Equal scores have no error; a difference between such is beyond every other."""
+ROUNDING = 1e-13
+"""A difference this small beside the scores is none."""
 FARTHEST = 1e6
 """An end this far off comes of resampled scores that are all equal: no interval then."""
 LARGE, EVEN, VERY_LARGE = 120, 2, 1000
@@ -72,6 +74,8 @@ class Contrast:
 def contrasts(one: Sample, other: Sample, ns: Sequence[int], rng: np.random.Generator) -> list[Contrast]:
     """One for each n; for n = 1 it is of the means. All are made of the same deals."""
     values = [float(expected_best(one.scores, n) - expected_best(other.scores, n)) for n in ns]
+    rounding = ROUNDING * float(max(np.abs(one.scores).max(), np.abs(other.scores).max()))
+    values = [value if abs(value) > rounding else 0.0 for value in values]
     if min(len(one), len(other)) < FEWEST:
         return [Contrast(value, None, np.empty(0), np.empty(0)) for value in values]
     chance: list[tuple[Floats, float | None]] = []

@@ -10,9 +10,10 @@ import pandas as pd
 
 from distiller.results.design import Design
 from distiller.results.importance.evidence import (
+    ENOUGH_CONFIGS,
     ENOUGH_FULL,
-    FOLDS,
     Evidence,
+    configs,
     cross_validate,
     measured_on,
 )
@@ -64,7 +65,7 @@ def importance(
         InputError: a column is missing, or there are several datasets.
     """
     rows = read_rows(trials, design, epochs)
-    if rows.trials < FEWEST or rows.config.max() + 1 < FOLDS:
+    if rows.trials < FEWEST:
         what = f"{rows.trials} trials with a score are too few (at least {FEWEST} are needed to fit)"
         return _nothing(rows, what)
     if np.ptp(rows.score) == 0:
@@ -75,6 +76,8 @@ def importance(
     top = top_share(rows.frame[some], rows.score[some], design)
     if few := _too_few_full(rows):
         return _nothing(rows, few, top=top)
+    if np.ptp(rows.score[rows.full]) == 0:
+        return _nothing(rows, "all scores of full runs are equal")
     basis = Basis.of(design, rows)
     evidence = cross_validate(rows, basis, seed=seed, threads=threads)
     found = shares(rows, design, basis, evidence, seed=seed, intervals=intervals, threads=threads)
@@ -127,7 +130,12 @@ def judge(rows: Rows, evidence: Evidence, stages: Sequence[StageShare]) -> tuple
 
 def _too_few_full(rows: Rows) -> str | None:
     if rows.full_trials >= ENOUGH_FULL:
-        return None
+        if (count := configs(rows, rows.full)) >= ENOUGH_CONFIGS:
+            return None
+        return (
+            f"the {rows.full_trials} trials that ran the whole budget are of {count} "
+            f"config{'' if count == 1 else 's'}; at least {ENOUGH_CONFIGS} different ones are needed"
+        )
     return (
         f"only {rows.full_trials} of {rows.trials} trials ran the whole budget; "
         f"at least {ENOUGH_FULL} full runs are needed to check the surrogate"

@@ -14,10 +14,11 @@ from distiller.results.importance.linear import Basis, Linear
 from distiller.results.importance.rows import Rows
 from distiller.results.importance.trees import TREES, Surrogate
 
-FOLDS, MANY = 5, 3000
-"""Past so many rows to measure losses on, one fifth of the configs is held out once."""
+FOLDS, MANY, MANY_CONFIGS = 5, 3000, 100
+"""Past so many rows of so many configs to measure losses on, one fifth of the configs is held out once."""
 DONORS = 4
-ENOUGH_FULL = 20
+ENOUGH_FULL, ENOUGH_CONFIGS = 20, 10
+"""Trials to measure losses on, and how many different configs they must be."""
 SURROGATES = ("linear", "boosting", "forest")
 
 
@@ -32,7 +33,7 @@ class Evidence:
         trees: how many boosted trees predict best, of `TREES`; None for another surrogate.
         r2: 1 - squared error / squared distance from the mean of the same fidelity: what the config
             explains beyond how long it ran.
-        r2_low: one-sided 95% lower bound of `r2`, from the spread of the losses over trials.
+        r2_low: one-sided 95% lower bound of `r2`, from the spread of the losses over configs.
         r2_of: of every surrogate.
         measured_on: the trials that all this is measured on, see the function of that name.
         models: where trees were chosen, each fold's with the rows that it never saw.
@@ -51,7 +52,8 @@ def cross_validate(rows: Rows, basis: Basis, *, seed: int, threads: int = 1) -> 
     """Held-out losses of every surrogate on trials whose config it never saw."""
     n = len(rows.score)
     where, some = measured_on(rows)
-    held_out = folds(rows.config, np.random.default_rng(seed), once=min(n, some.sum()) > MANY)
+    once = some.sum() > MANY and configs(rows, some) >= MANY_CONFIGS
+    held_out = folds(rows.config, np.random.default_rng(seed), once=once)
     seen = np.zeros(n, dtype=bool)
     base = np.zeros(n)
     errors = {"linear": np.zeros(n), "forest": np.zeros(n), **{str(t): np.zeros(n) for t in TREES}}
@@ -84,12 +86,12 @@ def cross_validate(rows: Rows, basis: Basis, *, seed: int, threads: int = 1) -> 
     total = max(float(base[some].mean()), np.finfo(float).tiny)
     error = losses[best]
     r2 = 1 - float(error[some].mean()) / total
-    sd = float((base[some] - error[some] - r2 * base[some]).std(ddof=1)) / total
+    spread, freedom = standard_error(base[some] - error[some] - r2 * base[some], rows.config[some])
     return Evidence(
         surrogate=best,
         trees=int(boosted) if best == "boosting" else None,
         r2=r2,
-        r2_low=r2 - float(stats.t.ppf(0.95, some.sum() - 1)) * sd / float(np.sqrt(some.sum())),
+        r2_low=r2 - float(stats.t.ppf(0.95, freedom)) * spread / total,
         r2_of={name: 1 - float(loss[some].mean()) / total for name, loss in losses.items()},
         measured_on=where,
         models=tuple(fitted.get(best, ())),
@@ -117,14 +119,22 @@ def measured_on(rows: Rows) -> tuple[str, npt.NDArray[np.bool_]]:
     }
     if rows.prior.all():
         del kinds["full runs drawn from the prior"]
-    return next(
-        (kind, some) for kind, some in kinds.items() if some.sum() >= ENOUGH_FULL or kind == "all runs"
-    )
+    return next((kind, some) for kind, some in kinds.items() if enough(rows, some) or kind == "all runs")
+
+
+def enough(rows: Rows, some: npt.NDArray[np.bool_]) -> bool:
+    """Whether these rows can tell stages apart: repeats of a few configs cannot, however many they are."""
+    return bool(some.sum() >= ENOUGH_FULL and configs(rows, some) >= ENOUGH_CONFIGS)
+
+
+def configs(rows: Rows, some: npt.NDArray[np.bool_]) -> int:
+    """How many different ones these rows are of."""
+    return len(np.unique(rows.config[some]))
 
 
 def swapped(rows: Rows, evidence: Evidence, *, seed: int) -> dict[str, float]:
     """For each stage the p value of "held-out losses of the trees are the same with the stage's columns
-    swapped with other trials'" (permutation importance on unseen data, Breiman 2001; t test over trials).
+    swapped with other trials'" (permutation importance on unseen data, Breiman 2001; t test over configs).
 
     A stage without effect loses nothing on average, however much the trees made of it in training. Values
     come from trials of the same fidelity and origin: a full run is never asked about values that none has
@@ -133,6 +143,7 @@ def swapped(rows: Rows, evidence: Evidence, *, seed: int) -> dict[str, float]:
     rng = np.random.default_rng(seed)
     _, some = measured_on(rows)
     lost: dict[str, list[Floats]] = {stage: [] for stage in rows.stages}
+    of: list[npt.NDArray[np.intp]] = []
     for model, out in evidence.models:
         out = out[some[out]]
         if not len(out):
@@ -145,9 +156,10 @@ def swapped(rows: Rows, evidence: Evidence, *, seed: int) -> dict[str, float]:
                 matrix = rows.matrix[out]
                 matrix[:, features] = rows.matrix[donors][:, features]
                 losses[stage] += (rows.score[out] - model.predict(matrix, evidence.trees)) ** 2 / DONORS
+        of.append(rows.config[out])
         for stage, loss in losses.items():
             lost[stage].append(loss - base)
-    return {stage: _p_value(np.concatenate(parts)) for stage, parts in lost.items()}
+    return {stage: _p_value(np.concatenate(parts), np.concatenate(of)) for stage, parts in lost.items()}
 
 
 def _donors(rows: Rows, out: npt.NDArray[np.intp], rng: np.random.Generator) -> npt.NDArray[np.intp]:
@@ -160,11 +172,20 @@ def _donors(rows: Rows, out: npt.NDArray[np.intp], rng: np.random.Generator) -> 
     return donors
 
 
-def _p_value(losses: Floats) -> float:
-    spread = float(losses.std(ddof=1)) if len(losses) > 1 else 0.0
-    if spread == 0:
-        return 1.0
-    return float(stats.t.sf(losses.mean() / spread * np.sqrt(len(losses)), len(losses) - 1))
+def standard_error(losses: Floats, config: npt.NDArray[np.intp]) -> tuple[float, int]:
+    """Of the mean of losses, and its degrees of freedom, trials of one config being one observation: what a
+    surrogate gets wrong about a config, it gets wrong about all its repeats."""
+    _, number = np.unique(config, return_inverse=True)
+    together = np.bincount(number.reshape(-1), losses - losses.mean())
+    count = len(together)
+    if count < 2:
+        return 0.0, 0
+    return float(np.sqrt((together**2).sum() * count / (count - 1))) / len(losses), count - 1
+
+
+def _p_value(losses: Floats, config: npt.NDArray[np.intp]) -> float:
+    spread, freedom = standard_error(losses, config)
+    return float(stats.t.sf(losses.mean() / spread, freedom)) if spread > 0 else 1.0
 
 
 def _means(rows: Rows, train: npt.NDArray[np.bool_]) -> Floats:

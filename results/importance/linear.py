@@ -46,6 +46,8 @@ MOST_OF_A_STAGE = 25
 """Functions of a stage that enter products with another stage's."""
 PERSISTENCES, ONSETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0), (-0.5, -0.25, 0.25, 0.5, 1.0, 2.0)
 FEWEST_AT_RUNG = 40
+LEAST_AT_RUNG = 1e-3
+"""Noise at a rung, beside that of all: scores of a rung that are all the same have none of their own."""
 LIKELY = 0.1
 """Variance that a question is expected to bring where it is asked, over the scores' variance."""
 STEERED = 1.6
@@ -125,7 +127,7 @@ class Basis:
         for rung in range(-1, self.rungs):
             here = self.rung == rung
             if here.sum() >= FEWEST_AT_RUNG:
-                spread[here] *= np.sqrt(noise_of(found, white, here) / found.noise)
+                spread[here] *= np.sqrt(max(noise_of(found, white, here) / found.noise, LEAST_AT_RUNG))
         return replace(self, spread=spread), found
 
     @property

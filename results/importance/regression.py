@@ -25,6 +25,9 @@ ITERATIONS, SETTLED = 40, 1e-3
 NEGLIGIBLE = 1e-5
 """A term whose prior variance is this share of the scores' variance is left out."""
 
+WIDE = 100.0
+"""Prior variance of the constant, over the scores', whose mean was taken off: a wider one costs digits."""
+
 LEAST_NOISE = 1e-6
 """The least sum of squared residuals that is supposed, over the scores' variance."""
 
@@ -80,6 +83,10 @@ class Whitened:
 
     Args:
         spread: [rows] noise standard deviations beside each other.
+
+    Attributes:
+        middle: the scores' mean, which was taken off first.
+        scale: the scores' variance.
     """
 
     def __init__(
@@ -88,14 +95,16 @@ class Whitened:
         self._group, self._ratio, self._spread = group, ratio, spread
         shrunk = np.log1p(np.bincount(group) * ratio).sum() / 2
         self.log_volume = -float(np.log(spread).sum() + shrunk)
-        self.y = self.whitened(y[:, None])[:, 0]
+        # Whitening brings rows to different heights: the less of the scores' mean, the less they then differ.
+        self.middle = float(y.mean())
+        self.y = self.whitened((y - self.middle)[:, None])[:, 0]
         self.x = self.whitened(np.concatenate([np.ones((len(y), 1)), *(t.matrix for t in terms)], 1))
         self.weights = [term.weight for term in terms]
         self.expected = [term.expected for term in terms]
         self.gram, self.right = self.x.T @ self.x, self.x.T @ self.y
         self.square = float(self.y @ self.y)
-        # Scores that are all the same have some scale too.
-        self.scale = max(float(self.y.var()), 1e-10 * self.square / len(y), 1e-100)
+        # Scores that are all the same, up to rounding, have some scale too.
+        self.scale = max(float(y.var()), 1e-20 * float(np.square(y).mean()), 1e-100)
         ends = np.cumsum([1, *(len(weight) for weight in self.weights)])
         self.places = [np.arange(a, b) for a, b in itertools.pairwise(ends)]
 
@@ -189,11 +198,11 @@ def _fit(white: Whitened, kept: Sequence[int], beta: Floats, v: Floats, noise: f
     for j in kept:
         coefficients[j] = beta[place : place + len(white.weights[j])]
         place += len(white.weights[j])
-    return Fit(float(beta[0]), tuple(coefficients), v, float(noise), ratio)
+    return Fit(white.middle + float(beta[0]), tuple(coefficients), v, float(noise), ratio)
 
 
 def _prior(white: Whitened, kept: Sequence[int], v: Floats, scale: float) -> Floats:
-    return np.concatenate([[1e4 * scale], *(v[j] * white.weights[j] for j in kept)])
+    return np.concatenate([[WIDE * scale], *(v[j] * white.weights[j] for j in kept)])
 
 
 class Posterior:
@@ -367,7 +376,7 @@ def draws(
     for i in range(-warm_up, count):
         precision = gram / noise
         precision[np.diag_indices(len(at))] += np.concatenate(
-            [[1e-4 / scale], 1 / (overall * local[owner] * weights)]
+            [[1 / (WIDE * scale)], 1 / (overall * local[owner] * weights)]
         )
         factor = linalg.cholesky(precision, lower=True, check_finite=False)
         half = linalg.solve_triangular(factor, right / noise, lower=True, check_finite=False)

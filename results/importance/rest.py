@@ -35,6 +35,8 @@ FURTHER = 0.2
 """Variance that one more question is given to bring, beside the others' own."""
 PROBES = 30
 ITERATIONS, SETTLED, START = 30, 1e-4, 0.02
+LEAST_NOISE = 1e-12
+"""Over the sum of the scores' variances: with less, rounding leaves a covariance that has no inverse."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _precision(fixed: Floats, held: Sequence[Floats], variance: Floats, noise: f
     covariance = fixed.copy()
     for kernel, v in zip(held, variance, strict=True):
         covariance += v * kernel
-    covariance[np.diag_indices(len(covariance))] += noise
+    covariance[np.diag_indices(len(covariance))] += max(noise, LEAST_NOISE * float(np.trace(covariance)))
     factor = linalg.cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
     inverse, _ = linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
     return np.asarray(np.tril(inverse) + np.tril(inverse, -1).T, dtype=np.float64)

@@ -16,13 +16,17 @@ from distiller.spaces.errors import InputError
 
 NEEDED = ("role", "origin", "status", "score", "fidelity")
 MOST_RUNGS = 6
+AGREE = 1e-4
+"""Repeats whose scores vary by no more than this share of the scores' variance say the same thing again."""
 FULL = 1 - 1e-9
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Rows:
     """Scores of the search trials of one dataset: the last one of each trial, and where learning curves are
-    given, those that it had at the rungs where other trials were stopped.
+    given, those that it had at the rungs where other trials were stopped. Repeats of a config that agree are
+    one.
 
     The curves matter: among trials that ended at a rung only the poor ones are seen there, but every trial
     has passed the first.
@@ -85,21 +89,23 @@ def read_rows(trials: pd.DataFrame, design: Design, epochs: pd.DataFrame | None 
     for j, feature in enumerate(encoding.features):
         stages.setdefault(feature.stage, []).append(j)
     config = _numbered(features)
+    prior = (used["origin"] == "prior").to_numpy(dtype=bool)
+    place, score, share = _once(place, score, share, config, prior)
     noise_share, noise_repeats = _noise(trials, encoding)
     return Rows(
         frame=used[[c for c in design.columns() if c in used]].iloc[place].reset_index(drop=True),
         matrix=np.column_stack([features[place], np.log(share)]),
         score=score,
         full=share >= FULL,
-        prior=(used["origin"] == "prior").to_numpy(dtype=bool)[place],
+        prior=prior[place],
         rung=_rungs(share),
         config=config[place],
-        group=place if len(place) > len(used) else config,
+        group=place if len(place) > len(used) else config[place],
         stages=stages,
         curves=len(place) > len(used),
         trials=len(used),
         full_trials=int((fidelity >= FULL).sum()),
-        prior_trials=int((used["origin"] == "prior").sum()),
+        prior_trials=int(prior.sum()),
         failed=len(search) - len(used),
         noise_share=noise_share,
         noise_repeats=noise_repeats,
@@ -134,6 +140,27 @@ def _points(
         np.concatenate([score, points["score"].to_numpy(dtype=np.float64)]),
         np.concatenate([share, points["at"].to_numpy(dtype=np.float64)]),
     )
+
+
+def _once(
+    place: npt.NDArray[np.intp], score: Floats, share: Floats, config: npt.NDArray[np.intp], prior: Flags
+) -> tuple[npt.NDArray[np.intp], Floats, Floats]:
+    """Repeats of a config that all agree, as those of a deterministic run do, made one row; else all rows.
+
+    Counted as many they would halve the noise with every repeat. A row from the prior goes first.
+    """
+    if len(place) > len(config):  # a trial's learning curve is no repeat
+        return place, score, share
+    cell = np.unique(np.column_stack([config[place], np.round(share, 6)]), axis=0, return_inverse=True)[1]
+    cell = cell.reshape(-1)
+    count = np.bincount(cell)
+    mean = np.bincount(cell, score) / count
+    again = len(score) - len(count)
+    if not again or ((score - mean[cell]) ** 2).sum() > AGREE * again * score.var():
+        return place, score, share
+    order = np.lexsort([np.arange(len(cell)), ~prior[place]])
+    first = np.sort(order[np.unique(cell[order], return_index=True)[1]])
+    return place[first], mean[cell[first]], share[first]
 
 
 def _rungs(share: Floats) -> npt.NDArray[np.intp]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from distiller.results.design import Design
 from distiller.results.importance.decomposition import Block, Floats, others
-from distiller.results.importance.evidence import ENOUGH_FULL, Evidence, swapped
+from distiller.results.importance.evidence import Evidence, enough, swapped
 from distiller.results.importance.linear import Basis, Linear
 from distiller.results.importance.parameters import ParameterShare, Tree, scaled
 from distiller.results.importance.rest import rest
@@ -129,7 +129,7 @@ def _linear(rows: Rows, design: Design, basis: Basis, seed: int, intervals: bool
             chances[s] = (min(single, 2 * chance) if len(chosen) == 1 else single, min(whole, 2 * chance))
     # Steered and stopped trials are a choice: what only they show is not claimed.
     impartial = rows.prior & (rows.full if basis.rungs and not rows.curves else True)
-    if not impartial.all() and impartial.sum() >= ENOUGH_FULL:
+    if not impartial.all() and enough(rows, impartial):
         fair = Linear.fit(basis.at(impartial), rows.score[impartial], rows.group[impartial])
         again = [fair.p_values(s, model.found.noise) for s in range(len(stages))]
         chances = [(max(a[0], b[0]), max(a[1], b[1])) for a, b in zip(chances, again, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -101,7 +102,7 @@ def suggest(table: Table) -> str:
     ]
     sound = _sound(table, chosen)
     stages, ignored = _stages(sound, [column for column in left if column not in asides])
-    ignored = [*asides, *ignored]
+    ignored = dict.fromkeys(asides, "no setting, by its name or because it changes within a trial") | ignored
     head = {"name": table.name} if NAME.fullmatch(table.name) else {"name": snake(table.name) or "imported"}
     order = ["score", "higher_is_better", "metric", "dataset", "seed", "trial", "fidelity", "status", "error",
              *SCORES, *MOMENTS]  # fmt: skip
@@ -116,11 +117,19 @@ def suggest(table: Table) -> str:
         lines.append(write_yaml({stage: None}).replace(" null", "").rstrip().replace("\n", "\n  "))
         lines[-1] = f"  {lines[-1]}"
         for column in columns:
-            key = write_yaml({column: None}).rstrip().removesuffix("null").rstrip()
-            lines.append(f"    {key}  # {_said(table, column)}")
+            lines.append(f"    {_in_a_line(column)}:  # {_said(table, column)}")
     if ignored:
-        lines.append(write_yaml({"ignore": ignored}).rstrip())
+        lines.append("ignore:")
+        lines += [f"- {_in_a_line(column)}  # {why}" for column, why in ignored.items()]
     return "\n".join(lines) + "\n"
+
+
+def _in_a_line(column: str) -> str:
+    """A name as YAML; where that would take several lines, in double quotes as JSON has it."""
+    plain = write_yaml({column: None})
+    if plain.startswith("? ") or plain.count("\n") > 1:
+        return json.dumps(column, ensure_ascii=False)
+    return plain.rstrip().removesuffix(": null")
 
 
 def _columns_in(chosen: Mapping[str, Any]) -> list[str]:
@@ -204,24 +213,26 @@ def _changing(table: Table, trial: str | None) -> set[str]:
     }
 
 
-def _stages(table: Table, columns: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Columns by stage, and those that tell nothing.
+def _stages(table: Table, columns: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Columns by stage, and those that are left out, with the reason.
 
     A column belongs where its name begins with that of one of KD's stages, else where a `stage.` or `stage/`
     says; columns whose empty cells follow another one's belong to it.
     """
-    ignored, levels = [], {}
+    ignored, levels = dict[str, str](), dict[str, Levels]()
     for column in columns:
         try:
             cells = typed(table.columns[column], column)
         except InputError:
-            ignored.append(column)
+            ignored[column] = "mixes types; under a stage {type: text} takes all for names"
             continue
         found = Levels(cells.values)
         filled = int(found.present.sum())
         names = len(found.levels) > max(10, 0.5 * filled) and cells.kind is str
-        if _ASIDE.match(column) or not filled or names:
-            ignored.append(column)
+        if not filled:
+            ignored[column] = "empty"
+        elif _ASIDE.match(column) or names:
+            ignored[column] = "no setting, by its name" if _ASIDE.match(column) else "a name in most rows"
         else:
             levels[column] = found
     stage = {column: _stage_of(column) for column in levels}
@@ -231,7 +242,7 @@ def _stages(table: Table, columns: Sequence[str]) -> tuple[dict[str, list[str]],
             continue
         when = found_when(column, levels, few)
         if when is None:
-            ignored.append(column)
+            ignored[column] = "empty in some rows, but no column says when; write its `when:`"
             continue
         for parent in when:
             old, new = stage[column], stage[parent]

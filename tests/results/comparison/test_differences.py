@@ -65,6 +65,15 @@ def test_equal_scores_differ_not_at_all():
     assert difference(np.ones(8), np.zeros(9), 2, rng).p < 0.01
 
 
+def test_equal_scores_that_are_summed_in_another_order_differ_not_at_all():
+    """The mean of 38 and that of 44 scores of 0.6 are apart in the last digit."""
+    one, other = np.full(38, 0.6), np.full(44, 0.6)
+    assert one.mean() != other.mean()
+    for n in (1, 9):
+        found = difference(one, other, n, np.random.default_rng(0))
+        assert (found.value, found.p) == (0.0, 1.0)
+
+
 def test_over_datasets_is_students_t_of_their_differences():
     rng = np.random.default_rng(3)
     sides = [(rng.normal(0.3, 1, 20), rng.normal(0, 1, 20)) for _ in range(5)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from distiller.results.importance import importance
 from distiller.results.importance.linear import Basis, Linear
 from distiller.results.importance.rows import read_rows
 from tests.truth.shares import additive_shares, parted
-from tests.truth.small import SHARES, response, small_design
+from tests.truth.small import SHARES, base, response, small_design
 from tests.truth.spaces import design_of
 from tests.truth.tables import distinct, table
 
@@ -52,3 +53,31 @@ def test_few_rows_are_not_explained_by_what_hardly_any_of_them_asks():
         errors.append(float((missed**2).sum() / (apart**2).sum()))
     assert np.median(errors) < 0.95
     assert max(errors) < 1.1
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e-9, 0.1])
+def test_full_scores_that_are_nearly_all_the_same_cannot_tell(apart):
+    """As where every full run collapses to the same answer; stopped ones do differ."""
+    rows = base().head(200)
+    full = np.arange(200) < 150
+    score = np.where(full, 0.5, rows["score"])
+    score[7] += apart
+    status = np.where(full, "completed", "stopped")
+    found = importance(
+        rows.assign(score=score, fidelity=np.where(full, 1.0, 0.1), status=status), small_design()
+    )
+    assert found.verdict == "cannot tell"
+    assert (found.reason == "all scores of full runs are equal") == (apart == 0)
+
+
+def test_stopped_scores_without_noise_are_no_reason_to_fail():
+    """Those at a rung are all 0, up to a billionth, and so is the noise of most rows."""
+    rows = base().head(200)
+    full = np.arange(200) < 40
+    score = (rows["score"] - rows["score"].mean()) * np.where(full, 20, 2e-8)
+    status = np.where(full, "completed", "stopped")
+    found = importance(
+        rows.assign(score=score, fidelity=np.where(full, 1.0, 1e-9), status=status), small_design()
+    )
+    assert found.stages
+    assert all(0 <= stage.main <= stage.total <= 1 + 1e-9 for stage in found.stages)

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from distiller.results.importance.regression import (
+    WIDE,
     Posterior,
     ScoreTest,
     Term,
@@ -35,7 +36,7 @@ def dense(terms, found, white, group, spread):
     same = (group[:, None] == group[None]) * found.ratio * found.noise + np.eye(len(group)) * found.noise
     noise = same * spread[:, None] * spread
     signal = sum(v * (t.matrix * t.weight) @ t.matrix.T for t, v in zip(terms, found.variance, strict=True))
-    return noise + signal + 1e4 * white.scale
+    return noise + signal + WIDE * white.scale
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -47,11 +48,12 @@ def test_likelihood_and_posterior_are_those_of_the_dense_gaussian(grouped, uneve
     found, white = fit(terms, y, group, spread=spread)
     assert grouped or found.ratio == 0
     covariance = dense(terms, found, white, group, spread)
-    here = stats.multivariate_normal(np.zeros(80), covariance, allow_singular=True).logpdf(y)
+    apart = y - y.mean()
+    here = stats.multivariate_normal(np.zeros(80), covariance, allow_singular=True).logpdf(apart)
     exact = here + 0.5 * 80 * np.log(2 * np.pi)
     assert log_evidence(found, white) - exact == pytest.approx(0.0, abs=1e-4)
     for j, term in enumerate(terms):
-        mean = found.variance[j] * term.weight * (term.matrix.T @ np.linalg.solve(covariance, y))
+        mean = found.variance[j] * term.weight * (term.matrix.T @ np.linalg.solve(covariance, apart))
         np.testing.assert_allclose(found.coefficients[j], mean, atol=1e-5)
         prior = found.variance[j] * np.diag(term.weight)
         left = prior - prior @ term.matrix.T @ np.linalg.solve(covariance, term.matrix @ prior)
@@ -92,6 +94,21 @@ def test_effects_of_groups_are_found_and_cost_their_information():
     assert found.ratio == pytest.approx(4, rel=0.4)
     alone, _ = fit([Term.of(x)], y, np.arange(450))
     assert alone.ratio == 0
+
+
+def test_where_the_scores_have_their_zero_does_not_matter():
+    """Neither where groups differ in size nor where rows differ in noise."""
+    terms, y = problem()
+    group = np.r_[np.arange(60), np.arange(20)]
+    spread = np.where(ALONE % 2 == 0, 1.0, 1.6)
+    found, white = fit(terms, y, group, spread=spread)
+    again, moved = fit(terms, y + 5000, group, spread=spread)
+    assert 0 < found.ratio < 100
+    np.testing.assert_allclose(again.variance, found.variance, rtol=1e-6)
+    np.testing.assert_allclose(again.predict(terms), found.predict(terms) + 5000, rtol=1e-9)
+    assert again.noise == pytest.approx(found.noise, rel=1e-6)
+    assert moved.scale == pytest.approx(white.scale, rel=1e-6)
+    assert white.scale == pytest.approx(y.var())
 
 
 def test_noise_of_some_rows_is_unbiased_however_many_terms_fit_them():
@@ -151,7 +168,7 @@ def test_few_rows_and_many_say_the_same_of_the_posterior(rows):
     terms = [Term.of(rng.normal(size=(rows, 20))), Term.of(rng.normal(size=(rows, 10)))]
     y = terms[0].matrix[:, 0] + rng.normal(size=rows)
     white = Whitened(terms, y, np.arange(rows), 0.0, np.ones(rows))
-    prior, noise = np.r_[1e4 * white.scale, rng.uniform(0.1, 2, size=30)], 0.7
+    prior, noise = np.r_[WIDE * white.scale, rng.uniform(0.1, 2, size=30)], 0.7
     posterior = Posterior(white, np.arange(31), prior, noise)
     covariance = np.linalg.inv(white.gram / noise + np.diag(1 / prior))
     np.testing.assert_allclose(posterior.mean, covariance @ white.right / noise, rtol=1e-6, atol=1e-8)

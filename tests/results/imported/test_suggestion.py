@@ -50,6 +50,30 @@ def test_what_a_trial_came_to_is_suggested_as_no_setting(place):
     assert set(mapping.ignore) == {"best_acc", "host"}
 
 
+def test_what_is_left_out_is_left_out_with_a_reason(place):
+    lines = ["acc,lr,mixed,gaps,nothing"]
+    lines += [f"0.{n},{n},{'x' if n % 2 else n},{n if n % 3 else ''}," for n in range(10, 90)]
+    text = suggest(csv(place, "\n".join(lines) + "\n"))
+    assert set(parse_mapping(text, "suggested").ignore) == {"mixed", "gaps", "nothing"}
+    said = {
+        line.split("#")[0].strip("- "): line.split("#")[1] for line in text.splitlines() if line[0] == "-"
+    }
+    assert "mixes types" in said["mixed"]
+    assert "empty in some rows" in said["gaps"]
+    assert said["nothing"] == " empty"
+
+
+def test_columns_keep_their_names_whatever_is_in_them(place):
+    names = ["a: b # c", '"l.r",x', "Öl ☃", "w" * 200, "two\nlines", "- dash"]
+    rows = [
+        ["acc", *names],
+        *([f"0.{n}", *(str(n % 7 + k) for k in range(len(names)))] for n in range(10, 40)),
+    ]
+    cells = ("\n").join(",".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows)
+    mapping = parse_mapping(suggest(csv(place, cells + "\n")), "suggested")
+    assert {column for stage in mapping.stages.values() for column in stage} == set(names)
+
+
 def test_a_suggestion_without_a_score_says_so(place):
     with pytest.raises(InputError, match="score"):
         suggest(csv(place, "a,b\nx,y\n"))

@@ -31,9 +31,9 @@ def grouped(
     for group, members in (groups or {}).items():
         for name in members:
             if name not in found:
-                raise InputError(f"groups.{group}: there is no dataset {name!r}; {nearest(name, found)}")
+                raise InputError(f"group {group}: there is no dataset {name!r}; {nearest(name, found)}")
             if given.setdefault(name, group) != group:
-                raise InputError(f"groups.{group}: {name} is in {given[name]} too; name it once")
+                raise InputError(f"group {group}: {name} is in {given[name]} too; name it once")
     return tuple(given.get(name, found[name]) for name in datasets)
 
 

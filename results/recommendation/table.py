@@ -132,7 +132,9 @@ def read_tried(sweeps: Sequence[Searched], groups: Mapping[str, Sequence[str]] |
             if count < FEWEST:
                 left_out.append(f"{name}: {count} configs ran in full, {FEWEST} are needed")
                 continue
-            parts.append(rows.assign(dataset=name))
+            asked = [q.column for q in design.questions() if q.column in rows]
+            kept = rows[["config_id", "score", *dict.fromkeys(asked)]].assign(dataset=name)
+            parts.append(kept.astype(object))  # a column may be all null in one sweep, of any type in another
             facts[name] = _facts(sweep, dataset, design, rows)
     if not parts:
         raise InputError(
@@ -142,7 +144,8 @@ def read_tried(sweeps: Sequence[Searched], groups: Mapping[str, Sequence[str]] |
     names = tuple(sorted(facts))
     columns = list(dict.fromkeys(q.column for name in names for q in facts[name].design.questions()))
     rows = rows.sort_values(["config_id", "dataset", "score"], kind="stable")
-    configs = rows.drop_duplicates("config_id").set_index("config_id")[[c for c in columns if c in rows]]
+    configs = rows.drop_duplicates("config_id").set_index("config_id")
+    configs = pd.DataFrame({column: _typed(configs[column]) for column in columns if column in configs})
     cells = rows.assign(score=rows["score"].astype(float)).groupby(["config_id", "dataset"])["score"]
     row = configs.index.get_indexer(cells.mean().index.get_level_values("config_id"))
     column = pd.Index(names).get_indexer(cells.mean().index.get_level_values("dataset"))
@@ -174,6 +177,16 @@ class _Facts:
     steered: int
     meta: Mapping[str, float]
     source: str | None
+
+
+def _typed(column: pd.Series) -> pd.Series:
+    """Whole numbers and booleans in pandas' nullable types, other numbers as floats."""
+    known = column.dropna()
+    if len(known) and all(isinstance(value, (bool, np.bool_)) for value in known):
+        return column.astype("boolean")
+    if len(known) and all(isinstance(value, (int, np.integer)) for value in known):
+        return column.astype("Int64")
+    return column.where(column.notna(), None).infer_objects()
 
 
 def _runs(trials: pd.DataFrame) -> pd.DataFrame:

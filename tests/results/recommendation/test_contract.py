@@ -52,6 +52,12 @@ def usual(method, family):
     return fitted(method, family.searched())
 
 
+def test_promises_are_made_by_trees_with_meta_features(method, family):
+    """Else the promises below would say nothing of them."""
+    if method.name == "learned":
+        assert usual(method, family).variant[0] == "trees with meta-features"
+
+
 def test_every_candidate_is_ranked_once(method, family):
     configs, _ = new_configs()
     for target in (None, {}, {"s": float("nan"), "t": 0.1}, {"s": 0.4, "unheard_of": 1.0}):

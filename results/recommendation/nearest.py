@@ -16,6 +16,9 @@ from distiller.results.recommendation.training import Training
 FEWEST_GROUPS = 4
 """Of fewer, nothing can be learned about which meta-features matter: they all count alike."""
 
+MOST_CONFIGS = 1000
+"""Configs by which two datasets are called alike; their ids, by which they are taken, are hashes."""
+
 
 class Nearest:
     """By the mean over earlier datasets, those with like meta-features counting more.
@@ -58,7 +61,9 @@ class Nearest:
         one, other = (np.array(side) for side in zip(*pairs, strict=True))
         gaps = np.abs(matrix[one] - matrix[other])
         if len(set(groups)) >= FEWEST_GROUPS:
-            ranks = self._filler.fill(training.tried.configs, "rank").value
+            configs = training.tried.configs
+            some = configs.iloc[:: 1 + len(configs) // MOST_CONFIGS]
+            ranks = self._filler.fill(some, "rank").value
             alike = np.array([_correlation(ranks[:, i], ranks[:, j]) for i, j in pairs])
             matters = np.array([max(0.0, -_correlation(gap, alike)) for gap in gaps.T])
         whole = matters.sum()

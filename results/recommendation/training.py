@@ -63,7 +63,9 @@ class Training:
 
     @cached_property
     def _varying(self) -> list[int]:
-        return [j for j, column in enumerate(self._all_features.T) if _varies(column)]
+        """By name: in which order a design lists its levels may depend on datasets that were left out."""
+        found = [j for j, column in enumerate(self._all_features.T) if _varies(column)]
+        return sorted(found, key=lambda j: self.encoding.features[j].name)
 
     @property
     def features(self) -> Floats:

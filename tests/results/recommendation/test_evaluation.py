@@ -153,6 +153,13 @@ def test_what_is_known_of_the_noise_is_said():
     assert not any("noise is unknown" in note for note in known.notes)
 
 
+def test_two_groups_are_the_fewest():
+    """Fitted to a single dataset, every recommender still answers."""
+    found = evaluate(Family(2, 12).tried())
+    assert [len(one.datasets) for one in found.results] == [2] * len(METHODS)
+    assert all(np.isfinite(one.regret[5].value) for one in found.results)
+
+
 def test_one_group_cannot_be_left_out():
     tried = read_tried([FAMILY.searched()], {"all": FAMILY.names})
     with pytest.raises(InputError, match=r"all of one group \(all\)"):

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from distiller.search.analysis_commands import ANALYSES
 from distiller.search.import_command import import_trials
+from distiller.search.recommend_command import recommend
 from distiller.search.terminal import STORE, JsonOption, StoreOption, SweepOption, console, errors, print_json
 from distiller.spaces.errors import InputError
 
@@ -138,7 +139,7 @@ def deploy(
 
 
 app.command("import")(import_trials)
-for analysis in ANALYSES:
+for analysis in (*ANALYSES, recommend):
     app.command()(analysis)
 
 

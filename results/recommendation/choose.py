@@ -1,0 +1,70 @@
+"""Which recommender to use: the one that loses least, of those that are as good the simplest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from distiller.results.recommendation.evaluation import Evaluation, Result, group_means
+from distiller.results.recommendation.methods import PORTFOLIO, RANDOM
+
+K = 5
+"""Trials that a recommendation is for."""
+FEWEST_GROUPS = 3
+"""Of fewer groups of datasets the evaluation says nothing."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The recommender to use.
+
+    Attributes:
+        method: its name.
+        reason: in words, with the numbers.
+        beats_random: by more than a standard error.
+    """
+
+    method: str
+    reason: str
+    beats_random: bool
+
+
+def choose(found: Evaluation) -> Chosen:
+    """The lowest mean regret of the first `K`; whatever is within a standard error of it and comes earlier in
+    `METHODS` is taken instead. Random recommends nothing: it is only compared with.
+
+    The standard error is that of the difference of the two over groups of datasets.
+    """
+    results = {one.method: one for one in found.results}
+    if len(found.groups) < FEWEST_GROUPS:
+        reason = (
+            f"{len(found.groups)} groups of datasets are too few to choose by ({FEWEST_GROUPS} are needed): "
+            "the portfolio, which needs least"
+        )
+        return Chosen(PORTFOLIO, reason, False)
+    able = [one for one in found.results if one.method != RANDOM]
+    best = min(able, key=lambda one: one.regret[K].value)
+    taken = next(one for one in able if _behind(one, best)[0] <= _behind(one, best)[1])
+    lost = {one.method: one.regret[K].value for one in found.results}
+    said = (
+        f"{taken.method}: the best of its first {K} loses {lost[taken.method]:.3f} of what the median loses"
+    )
+    if taken is not best:
+        gap, error = _behind(taken, best)
+        said += (
+            f"; {best.method} loses {lost[best.method]:.3f}, but {gap:.3f} less is within a standard error "
+            f"({error:.3f}), and {taken.method} is simpler"
+        )
+    gap, error = _behind(results[RANDOM], taken)
+    beats = gap > error
+    than = "" if beats else ", which is no more than a standard error better"
+    return Chosen(taken.method, f"{said}; random loses {lost[RANDOM]:.3f}{than}", beats)
+
+
+def _behind(one: Result, other: Result) -> tuple[float, float]:
+    """How much more the one loses than the other, and the standard error of that."""
+    gaps = group_means([(on.group, on.regret[K]) for on in one.datasets]) - group_means(
+        [(on.group, on.regret[K]) for on in other.datasets]
+    )
+    return float(gaps.mean()), float(gaps.std(ddof=1) / np.sqrt(len(gaps)))

@@ -1,0 +1,257 @@
+"""How much the recommenders lose on datasets that they have not seen: groups of datasets left out in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from distiller.results.comparison.report import plainly
+from distiller.results.recommendation.luck import best_of_random, until_as_good
+from distiller.results.recommendation.methods import METHODS, RANDOM
+from distiller.results.recommendation.recommender import Method
+from distiller.results.recommendation.shrinkage import shrunk
+from distiller.results.recommendation.table import Floats, Tried
+from distiller.results.recommendation.training import Training
+from distiller.spaces.errors import InputError
+
+KS = (1, 3, 5, 10)
+DRAWS = 2000
+"""Bootstrap samples of groups."""
+FEWEST_GROUPS = 2
+LEVEL = 0.95
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A mean over groups of datasets (in a group, over its datasets), with its 95% interval by the bootstrap
+    over groups."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class OnDataset:
+    """One recommender on one dataset that it has not seen. Its candidates are the configs that ran there.
+
+    Attributes:
+        regret: by k, what the best of the first k loses against the best of all, in units of what the median
+            config loses: 0 is the best, 1 as good as the median.
+        teacher_regret: by k, the same as a share of the teacher's score; None where that is unknown.
+        correlation: Spearman's, of the ranking and the scores; 0 for random, None where all scores are equal.
+        catch_up: by k, the random trials that it takes on average to be as good as the first k.
+    """
+
+    dataset: str
+    group: str
+    regret: Mapping[int, float]
+    teacher_regret: Mapping[int, float] | None
+    correlation: float | None
+    catch_up: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One recommender over all datasets; fields as in `OnDataset`.
+
+    Attributes:
+        teacher_regret: over the datasets whose teacher's score is known; empty without any.
+        correlation: None where no dataset has one.
+    """
+
+    method: str
+    says: str
+    regret: Mapping[int, Measure]
+    teacher_regret: Mapping[int, Measure]
+    correlation: Measure | None
+    catch_up: Mapping[int, Measure]
+    datasets: tuple[OnDataset, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All recommenders on the same datasets.
+
+    Attributes:
+        results: in the order of `METHODS`.
+        groups: names of datasets by group, each left out as a whole.
+        configs, trials: distinct configs, and their full runs.
+        notes: what to know of the figures, one sentence each.
+    """
+
+    results: tuple[Result, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    configs: int
+    trials: int
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, as JSON takes them; results by name."""
+        plain: dict[str, Any] = plainly(vars(self))
+        plain["recommenders"] = {one.pop("method"): one for one in plain.pop("results")}
+        return plain
+
+
+def evaluate(
+    tried: Tried,
+    methods: Sequence[Method] = METHODS,
+    *,
+    seed: int = 0,
+    said: Callable[[str], None] = lambda _: None,
+) -> Evaluation:
+    """Leave one group of datasets out, fit to the others, rank what ran on the datasets left out; each group.
+
+    Args:
+        seed: same input, same answer.
+        said: told which group is left out.
+
+    Raises:
+        InputError: there are less than two groups.
+    """
+    groups = sorted(set(tried.groups))
+    if len(groups) < FEWEST_GROUPS:
+        raise InputError(
+            f"{', '.join(tried.datasets)}: all of one group ({groups[0]}), so none can be left out; "
+            "launch or import other datasets too, or say which belong together"
+        )
+    found: dict[str, list[OnDataset]] = {method.name: [] for method in methods}
+    for group in groups:
+        said(f"leaving out {group}")
+        training = Training(tried.without(group), seed)
+        members = [j for j, name in enumerate(tried.groups) if name == group]
+        for method in methods:
+            recommender = method.fit(training)
+            for j in members:
+                if method.name == RANDOM:
+                    found[method.name].append(_by_chance(tried, j))
+                    continue
+                candidates = tried.configs.iloc[tried.of(j)]
+                order = recommender.rank(candidates, tried.target(j)).order
+                found[method.name].append(_measured(tried, j, order.tolist()))
+    return Evaluation(
+        results=tuple(_result(method, found[method.name], seed) for method in methods),
+        groups={
+            g: tuple(d for d, of in zip(tried.datasets, tried.groups, strict=True) if of == g) for g in groups
+        },
+        configs=len(tried.configs),
+        trials=tried.trials,
+        notes=_notes(tried, len(groups)),
+    )
+
+
+def worth(tried: Tried, dataset: int) -> Floats:
+    """[configs that ran there] their scores; where the noise is known, without the optimism of the best of
+    noisy runs."""
+    rows = tried.of(dataset)
+    score, noise = tried.score[rows, dataset], float(tried.noise[dataset])
+    return score if np.isnan(noise) else shrunk(score, tried.repeats[rows, dataset], noise)
+
+
+def _measured(tried: Tried, dataset: int, order: list[int]) -> OnDataset:
+    scores = worth(tried, dataset)
+    best = {k: float(scores[order[:k]].max()) for k in KS}
+    correlation = None
+    if np.ptp(scores) > 0:
+        place = np.empty(len(order))
+        place[order] = np.arange(len(order))
+        correlation = float(stats.spearmanr(-place, scores).statistic)
+    catch_up = {k: until_as_good(scores, value) for k, value in best.items()}
+    return _on_dataset(tried, dataset, scores, best, correlation, catch_up)
+
+
+def _by_chance(tried: Tried, dataset: int) -> OnDataset:
+    """Expected over all orders; random search is as good as itself after k trials."""
+    scores = worth(tried, dataset)
+    best = {k: best_of_random(scores, k) for k in KS}
+    correlation = 0.0 if np.ptp(scores) > 0 else None
+    return _on_dataset(tried, dataset, scores, best, correlation, {k: float(min(k, len(scores))) for k in KS})
+
+
+def _on_dataset(
+    tried: Tried,
+    dataset: int,
+    scores: Floats,
+    best: Mapping[int, float],
+    correlation: float | None,
+    catch_up: Mapping[int, float],
+) -> OnDataset:
+    top, teacher = float(scores.max()), float(tried.teacher[dataset])
+    median = top - float(np.median(scores))
+    return OnDataset(
+        dataset=tried.datasets[dataset],
+        group=tried.groups[dataset],
+        regret={k: (top - value) / median if median > 0 else 0.0 for k, value in best.items()},
+        teacher_regret={k: (top - value) / teacher for k, value in best.items()} if teacher > 0 else None,
+        correlation=correlation,
+        catch_up=catch_up,
+    )
+
+
+def _result(method: Method, on: Sequence[OnDataset], seed: int) -> Result:
+    known = [one for one in on if one.teacher_regret is not None]
+    related = [one for one in on if one.correlation is not None]
+    return Result(
+        method=method.name,
+        says=method.says,
+        regret={k: _measure([(one.group, one.regret[k]) for one in on], seed) for k in KS},
+        teacher_regret={
+            k: _measure([(one.group, one.teacher_regret[k]) for one in known if one.teacher_regret], seed)
+            for k in KS
+            if known
+        },
+        correlation=_measure([(one.group, one.correlation or 0.0) for one in related], seed)
+        if related
+        else None,
+        catch_up={k: _measure([(one.group, one.catch_up[k]) for one in on], seed) for k in KS},
+        datasets=tuple(on),
+    )
+
+
+def group_means(values: Sequence[tuple[str, float]]) -> Floats:
+    """[groups] in the order of their names, the mean of each one's datasets."""
+    names = sorted({group for group, _ in values})
+    return np.array([np.mean([value for group, value in values if group == name]) for name in names])
+
+
+def _measure(values: Sequence[tuple[str, float]], seed: int) -> Measure:
+    means = group_means(values)
+    drawn = np.random.default_rng(seed).integers(len(means), size=(DRAWS, len(means)))
+    low, high = np.quantile(means[drawn].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Measure(float(means.mean()), float(low), float(high))
+
+
+def _notes(tried: Tried, groups: int) -> tuple[str, ...]:
+    said = list(tried.left_out)
+    unknown = [name for name, sd in zip(tried.datasets, tried.noise, strict=True) if np.isnan(sd)]
+    if unknown:
+        names = ", ".join(unknown)
+        which = "no dataset has a" if len(unknown) == len(tried.datasets) else f"{names}: no"
+        said.append(
+            f"{which} config that ran on several seeds, so the noise is unknown: the best of noisy scores "
+            "is high partly by luck, and regrets there are too large for every recommender alike"
+        )
+    if len(unknown) < len(tried.datasets):
+        said.append(
+            "scores are shrunk by the noise between seeds of one config, so that the best of many is not "
+            "high by luck"
+        )
+    if steered := int(tried.steered.sum()):
+        said.append(
+            f"{steered} of {int(tried.tried.sum())} configs were not drawn from the prior: random picks "
+            "among them are no random search"
+        )
+    if int((tried.tried.sum(axis=1) > 1).sum()) == 0:
+        said.append(
+            "no config ran on two datasets: how good one is elsewhere is predicted from its parameters"
+        )
+    if groups < 8:
+        said.append(
+            f"{groups} groups of datasets are few: intervals by the bootstrap over them are too narrow"
+        )
+    return tuple(said)

@@ -1,0 +1,128 @@
+"""What every recommender promises."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from distiller.results.recommendation import METHODS, Training, read_tried
+from tests.truth.families import DESIGN, Family, deleted, spoiled
+from tests.truth.tables import distinct, table
+
+LEFT_OUT = "d03"
+FAMILIES = {"own": Family(8, 24, noise=0.1), "shared": Family(8, 24, shared=True, noise=0.1)}
+
+pytestmark = [
+    pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name),
+    pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES),
+]
+
+
+@functools.cache
+def new_configs():
+    """Configs of which some ran before, if any are shared, and the meta-features of a dataset."""
+    drawn = distinct(DESIGN, 15, np.random.default_rng(9))
+    known = FAMILIES["shared"].tried().configs.head(5)
+    columns = list(known.columns)
+    new = table(drawn, np.zeros(len(drawn))).set_index("config_id")[columns]
+    return pd.concat([new, known]), {"s": 0.5, "t": -0.5, "irrelevant_0": 0.0}
+
+
+def fitted(method, searched, *, seed=0):
+    tried = read_tried([searched], {name: [name] for name in searched.designs})
+    rest = tried.without(LEFT_OUT) if LEFT_OUT in tried.groups else tried
+    return method.fit(Training(rest, seed))
+
+
+def answer(recommender, candidates=None, target=None):
+    """Config ids in order, and the predicted regret of each."""
+    configs, known = new_configs()
+    candidates = configs if candidates is None else candidates
+    ranking = recommender.rank(candidates, known if target is None else target)
+    ids = candidates.index[ranking.order]
+    return list(ids), pd.Series(ranking.regret, candidates.index).loc[ids].tolist()
+
+
+@functools.cache
+def usual(method, family):
+    return fitted(method, family.searched())
+
+
+def test_promises_are_made_by_trees_with_meta_features(method, family):
+    """Else the promises below would say nothing of them."""
+    if method.name == "learned":
+        assert usual(method, family).variant[0] == "trees with meta-features"
+
+
+def test_every_candidate_is_ranked_once(method, family):
+    configs, _ = new_configs()
+    for target in (None, {}, {"s": float("nan"), "t": 0.1}, {"s": 0.4, "unheard_of": 1.0}):
+        ranking = usual(method, family).rank(configs, target)
+        assert sorted(ranking.order) == list(range(len(configs)))
+        assert np.isfinite(ranking.regret).all()
+        assert len(ranking.regret) == len(configs)
+        assert 0 <= ranking.predicted <= 1
+    one = configs.head(1)
+    assert usual(method, family).rank(one, None).order.tolist() == [0]
+
+
+def test_same_input_same_answer(method, family):
+    assert answer(fitted(method, family.searched())) == answer(usual(method, family))
+
+
+def test_the_order_of_candidates_does_not_count(method, family):
+    configs, _ = new_configs()
+    shuffled = configs.sample(frac=1, random_state=3)
+    assert list(shuffled.index) != list(configs.index)
+    assert answer(usual(method, family), shuffled) == answer(usual(method, family))
+
+
+def test_the_order_of_rows_does_not_count(method, family):
+    searched = family.searched()
+    shuffled = dataclasses.replace(
+        searched,
+        trials=searched.trials.sample(frac=1, random_state=3),
+        designs=dict(reversed(searched.designs.items())),
+        datasets=searched.datasets.sample(frac=1, random_state=3),
+    )
+    assert answer(fitted(method, shuffled)) == answer(usual(method, family))
+
+
+@pytest.mark.parametrize("change", [spoiled, deleted], ids=["changed", "deleted"])
+def test_nothing_of_the_dataset_left_out_is_learned(method, family, change):
+    assert answer(fitted(method, change(family.searched(), LEFT_OUT))) == answer(usual(method, family))
+
+
+def test_units_do_not_count(method, family):
+    """A power of two: the scores of one dataset in another unit, to the last bit."""
+    searched = family.searched()
+    trials = searched.trials.copy()
+    trials.loc[trials["dataset"] == "d01", "score"] *= 1024.0
+    assert answer(fitted(method, dataclasses.replace(searched, trials=trials))) == answer(
+        usual(method, family)
+    )
+
+
+def test_what_helps_everywhere_is_found(method, family):
+    """The rate counts alike on every dataset; random knows nothing of it."""
+    alike = dataclasses.replace(family, own=0.0)
+    tried = alike.tried()
+    recommender = method.fit(Training(tried.without(LEFT_OUT)))
+    candidates = tried.configs.iloc[tried.of(3)]
+    worth = alike.worth(candidates, 3)
+    first = worth[recommender.rank(candidates, tried.target(3)).order[:5]]
+    if method.name == "random":
+        assert first.mean() < np.quantile(worth, 0.75)
+    else:
+        assert first.mean() > np.quantile(worth, 0.75)
+
+
+def test_another_fit_is_no_accident(method, family):
+    """The promises above are worth something: other rows do change the answer."""
+    order, _ = answer(fitted(method, dataclasses.replace(family, seed=1, common=0.2).searched()))
+    usually, _ = answer(usual(method, family))
+    assert (order == usually) == (method.name == "random")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from distiller.pipelines.content import content_key, file_digest
 from distiller.pipelines.families import inputs_of
 from distiller.pipelines.heads import logits_of
-from distiller.pipelines.tokens import Tokens, by_length
+from distiller.pipelines.tokens import IntArray, Tokens, by_length
 from distiller.pipelines.trust import check_config, check_weights, is_refused_code, refused_code
 from distiller.spaces.errors import InputError
 
@@ -197,12 +198,22 @@ def predict(
 
     Where the task reads outputs token by token, [total, C]: those of row i at offsets[i] to offsets[i + 1].
     """
-    cast(torch.nn.Module, model).eval()
     count = len(rows) if rows.units is None else len(rows.ids)
     outputs = np.empty((count, cast(int, model.config.num_labels)), np.float32)
+    for picked, _, found in in_batches(model, rows, pad_id, batch_size, precision):
+        rows.write(outputs, picked, logits_of(found).float().cpu())
+    return outputs
+
+
+@torch.no_grad()
+def in_batches(
+    model: PreTrainedModel, rows: Tokens, pad_id: int, batch_size: int, precision: torch.dtype, **options: Any
+) -> Iterator[tuple[IntArray, Tensor, Any]]:
+    """Numbers of rows, their mask [B, T] and the model's outputs on them, in evaluation mode, until all rows,
+    those of like lengths together, had their turn."""
+    cast(torch.nn.Module, model).eval()
     for picked in by_length(rows.lengths, batch_size):
         batch = rows.padded(picked, pad_id).to(model.device)
         with torch.autocast(model.device.type, precision, enabled=precision is not torch.float32):
-            logits = logits_of(forward(model, batch.ids, batch.types, batch.mask))
-        rows.write(outputs, picked, logits.float().cpu())
-    return outputs
+            outputs = forward(model, batch.ids, batch.types, batch.mask, **options)
+        yield picked, batch.mask, outputs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from transformers import PreTrainedModel
 
-from distiller.pipelines.checkpoint import forward
+from distiller.pipelines.checkpoint import in_batches
 from distiller.pipelines.metrics import headline, score
 from distiller.pipelines.objectives import reduce_representation
 from distiller.pipelines.task import Task
-from distiller.pipelines.tokens import Tokens, by_length
+from distiller.pipelines.tokens import Tokens
 
 PENALTIES = tuple(10.0**power for power in range(6))
 """Ridge penalties on standardised states, of which leave-one-out error on train takes one."""
@@ -24,7 +24,6 @@ PENALTIES = tuple(10.0**power for power in range(6))
 Array = npt.NDArray[Any]
 
 
-@torch.no_grad()
 def mean_states(
     model: PreTrainedModel,
     rows: Tokens,
@@ -33,13 +32,10 @@ def mean_states(
     precision: torch.dtype = torch.float32,
 ) -> npt.NDArray[np.float32]:
     """[N, H] mean of the last layer's states over each row's tokens, computed in `precision`."""
-    cast(torch.nn.Module, model).eval()
     states = np.empty((len(rows), int(model.config.hidden_size)), np.float32)
-    for picked in by_length(rows.lengths, batch_size):
-        batch = rows.padded(picked, pad_id).to(model.device)
-        with torch.autocast(model.device.type, precision, enabled=precision is not torch.float32):
-            outputs = forward(model, batch.ids, batch.types, batch.mask, output_hidden_states=True)
-        states[picked] = reduce_representation(outputs.hidden_states[-1].float(), batch.mask, "mean").cpu()
+    options = {"output_hidden_states": True}
+    for picked, mask, outputs in in_batches(model, rows, pad_id, batch_size, precision, **options):
+        states[picked] = reduce_representation(outputs.hidden_states[-1].float(), mask, "mean").cpu()
     return states
 
 

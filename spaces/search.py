@@ -152,6 +152,9 @@ class Search(_Strict):
     """Trials drawn from the prior before TPE models what it has seen."""
     prior_share: float = Field(default=0.2, ge=0, le=1)
     """Share of trials that TPE leaves to the prior, so that importance has its reference."""
+    same_configs: bool = False
+    """Whether datasets with the same space draw the same configs, so that they compare config by config
+    (`findings`, `recommend`); what a model proposes still differs."""
     grid_levels: int = Field(default=3, ge=1)
     scheduler: Scheduler | None = Asha()
     objectives: tuple[Literal["score", "parameters", "flops", "latency"], ...] = ("score",)

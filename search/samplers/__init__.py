@@ -14,8 +14,9 @@ __all__ = ["PATIENCE", "Sampler", "make_sampler"]
 
 
 def make_sampler(space: Space, search: Search, stream: int, budget_steps: int) -> Sampler:
-    """The sampler that a sweep asks for; `stream` makes datasets independent."""
-    seed = [search.seed, stream]
+    """The sampler that a sweep asks for; `stream` makes datasets independent, unless it asks for the same
+    configs on all."""
+    seed = [search.seed, 0 if search.same_configs else stream]
     if search.sampler == "grid":
         return GridSampler(space, search.grid_levels)
     if search.sampler == "random":

@@ -63,15 +63,15 @@ SPACE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def trimmed(data: Path, task: str, folder: Path) -> dict[str, str]:
-    """The task's files, train cut to its first `ROWS` rows in a fixed random order."""
+def trimmed(data: Path, task: str, folder: Path, train_rows: int = ROWS) -> dict[str, str]:
+    """The task's files, train cut to its first rows in a fixed random order."""
     written = {}
     for split in ("train", "validation", "test"):
         path = data / task / f"{split}.parquet"
         if not path.exists():
             continue
         rows = pq.read_table(path).to_pandas()
-        if len(rows) > (most := ROWS if split == "train" else 1000):
+        if len(rows) > (most := train_rows if split == "train" else 1000):
             rows = rows.sample(most, random_state=0)
         (folder / task).mkdir(exist_ok=True)
         written[split] = str(folder / task / f"{split}.parquet")

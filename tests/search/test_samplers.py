@@ -130,6 +130,15 @@ def test_grid_is_complete_and_ends():
     assert len(found) == len(points) == 8
 
 
+@pytest.mark.parametrize("sampler", ["random", "quasi_random", "tpe"])
+def test_datasets_draw_the_same_configs_where_asked(sampler):
+    drawn = [
+        run(make(sampler=sampler, stream=s, seed=3, same_configs=same), 4, lambda c: played(c, quality(c)))
+        for s, same in ((0, True), (1, True), (1, False))
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
 def test_datasets_and_seeds_have_streams_of_their_own():
     first = [make(sampler="random", stream=s, seed=seed).propose()[0] for s in (0, 1) for seed in (0, 1)]
     assert len({c.config_id for c in first}) == 4

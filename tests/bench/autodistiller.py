@@ -53,7 +53,7 @@ def sweep(data: Path, folder: Path, tasks: list[str], trials: int, steps: int) -
             }
         },
         "space": SPACE,
-        "budget": {"steps": steps, "evaluations": 1},
+        "budget": {"steps": steps, "evaluations": 3},
         "search": {
             "trials": trials,
             "sampler": "random",

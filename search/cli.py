@@ -43,7 +43,10 @@ app = typer.Typer(
 )
 PresetOption = Annotated[
     list[str] | None,
-    typer.Option(help="Run this published recipe in place of the search; several may be named."),
+    typer.Option(
+        help="Run this published recipe in place of the search; several may be named. `auto`, at a launch: "
+        "what earlier trials in the store recommend."
+    ),
 ]
 INTERRUPTED = 130
 
@@ -78,6 +81,12 @@ def launch(
         int, typer.Option(min=1, help="With --address: wait until so many nodes can carry a trial.")
     ] = 1,
     preset: PresetOption = None,
+    warm_start: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Try this first: recommend, a preset, or a recipe's YAML file; several may be named."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the best configs.")] = Path("best"),
     report: Annotated[Path, typer.Option(help="The HTML report.")] = Path("report.html"),
 ) -> None:
@@ -85,7 +94,7 @@ def launch(
     from distiller.search.launch import launch_sweep
     from distiller.search.summary import print_summary
 
-    running = launch_sweep(sweep, store, address, console, preset or (), nodes=nodes)
+    running = launch_sweep(sweep, store, address, console, preset or (), warm_start or (), nodes=nodes)
     with running.phase("leaderboard, importance, export and report"):
         print_summary(running.store, running.sweep.name, out, report, console)
     console.print(

@@ -18,6 +18,7 @@ from distiller.results.finalists import finalists_of
 from distiller.results.frozen import is_over
 from distiller.results.leaderboard import leaderboard
 from distiller.results.store import Store
+from distiller.search.advising import auto_sweep
 from distiller.search.agenda import Agenda, Fixed, Proposals
 from distiller.search.assignment import Assignment, Launch, Outcome, Preparation, Task
 from distiller.search.begun import begun_together
@@ -52,7 +53,7 @@ from distiller.spaces.presets import BASELINES, PRESETS
 from distiller.spaces.search import Stop
 from distiller.spaces.space import Space
 from distiller.spaces.student import Student
-from distiller.spaces.sweep import SweepConfig, of_presets, parse_sweep, sweep_text
+from distiller.spaces.sweep import AUTO, SweepConfig, of_presets, parse_sweep, sweep_text, warm_started
 
 TRIALS = "trials: no-teacher references, search, finalists, baselines"
 
@@ -98,13 +99,15 @@ def launch_sweep(
     address: str | None,
     console: Console,
     presets: Sequence[str] = (),
+    warm: Sequence[str] = (),
     trainer: str | None = None,
     nodes: int = 1,
 ) -> Running:
     """Run a sweep, or go on with it: what the store holds as finished is never run again.
 
-    With `presets`, those stand in for its search; another `trainer` (`module:class`) stands in for training.
-    On a cluster it first waits for `nodes` that carry trials.
+    With `presets`, those stand in for its search (`auto`: what earlier trials in the store recommend); `warm`
+    is tried first. Another `trainer` (`module:class`) stands in for training. On a cluster it first waits for
+    `nodes` that carry trials.
 
     Raises:
         InputError: the sweep, the store or the cluster is not right.
@@ -112,8 +115,13 @@ def launch_sweep(
     """
     text, base = sweep_text(reference)
     sweep = parse_sweep(text, reference, base)
-    if presets:
+    if AUTO in presets:
+        sweep = auto_sweep(sweep, base, store_url, presets, console)
+    elif presets:
         sweep = of_presets(sweep, presets)
+    if warm:
+        sweep = warm_started(sweep, warm)
+    if presets or warm:
         text = write_yaml(sweep.model_dump(mode="json", exclude_unset=True))
     for dataset in sweep.datasets:
         planned_space(sweep, dataset)
@@ -131,7 +139,7 @@ def launch_sweep(
         store.remove_checkpoints(sweep.name)
         return running
     if not all(store.read_text(sweep.name, warm_file(dataset)) for dataset in sweep.datasets):
-        check_warm(sweep, base)
+        check_warm(sweep, base, store)
     if address is None:  # what is wrong here is better found before Ray starts
         running.launch = with_gpu_share(launch, gpu_gib(), console) if needs_share(launch) else launch
         check_fits(running.sweep.resources)

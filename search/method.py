@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distiller.spaces.coordinates import depth
-from distiller.spaces.search import FromStore
+from distiller.spaces.search import FromStore, FromTrials
 from distiller.spaces.space import Space
 from distiller.spaces.sweep import SweepConfig
 
@@ -50,4 +50,6 @@ def _scheduler(sweep: SweepConfig) -> str:
 def _start(one: object) -> str:
     if isinstance(one, FromStore):
         return f"the {one.top} best of sweep {one.sweep}" + (" and what it learned" if one.learn else "")
+    if isinstance(one, FromTrials):
+        return f"{one.recommend} configs that the trials of other sweeps recommend"
     return str(getattr(one, "configs", one))

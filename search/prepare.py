@@ -20,6 +20,7 @@ from distiller.pipelines.views import passes_of, views_of
 from distiller.results.store import Store
 from distiller.search.assignment import Launch, Preparation
 from distiller.search.checkpoints import teacher_config
+from distiller.search.describing import dataset_row
 from distiller.search.materials import material_for, worker_device
 from distiller.search.notes import Notes
 from distiller.search.plan import planned_space, preset_departures
@@ -52,28 +53,10 @@ def prepare(launch: Launch, dataset: str, teacher: str) -> Prepared:
         began = time.perf_counter()
         features = meta_features(material, launch.sweep.teachers, shelf)
         seconds = time.perf_counter() - began
-    data, task = material.dataset, material.dataset.task
-    teacher_scores, majority = material.teacher_scores, material.majority_scores
-    row = {
-        "sweep": launch.sweep.name,
-        "dataset": dataset,
-        "task_kind": task.kind,
-        "metric": task.metric,
-        "labels": task.outputs,
-        "train_rows": len(data.splits["train"]),
-        "unlabeled_rows": len(data.splits["unlabeled"]),
-        "validation_rows": len(data.splits["validation"]),
-        "test_rows": len(data.splits["test"]),
-        "teacher": teacher,
-        "teacher_score": teacher_scores["validation"][task.metric],
-        "teacher_test_score": teacher_scores["test"][task.metric],
-        "majority_score": majority["validation"][task.metric],
-        "fingerprint": data.fingerprint,
-        **features,
-    }
+    row = dataset_row(launch.sweep.name, teacher, material, features)
     found = architectures(space, material.teacher.model.config, Path(launch.base))
     read_off = said_of_features(features, seconds)
-    said = [f"{dataset}: {note}" for note in (*data.notes, *notes.texts, read_off)]
+    said = [f"{dataset}: {note}" for note in (*material.dataset.notes, *notes.texts, read_off)]
     removed = [*removed, *preset_departures(launch.sweep, dataset), *said]
     kinds = set(getattr(material.teacher.model.config, "layer_types", None) or ())
     return Prepared(

@@ -1,4 +1,5 @@
-"""What a search starts with beside presets: the best of another sweep, recipes, and what those trials taught.
+"""What a search starts with beside presets: the best of another sweep, recommendations, recipes, and what
+trials taught.
 
 What the first launch found is kept in the store, so that a relaunch starts with the same.
 """
@@ -16,14 +17,17 @@ from distiller.results.entries import is_full
 from distiller.results.imported.kept import is_imported
 from distiller.results.store import Row, Store
 from distiller.search.assignment import Outcome, outcomes_from_json, outcomes_to_json
+from distiller.search.candidates import Place, Wanted
+from distiller.search.in_space import fitted
 from distiller.search.past import past_outcomes
+from distiller.search.plan import OneTokenizer
+from distiller.search.recommending import read_and_evaluated, recommended
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.files import read_text
-from distiller.spaces.priors import Value, is_constant
 from distiller.spaces.recipe import parse_recipe
-from distiller.spaces.search import FromFile, FromStore
-from distiller.spaces.space import Decision, Space
+from distiller.spaces.search import FromFile, FromStore, FromTrials
+from distiller.spaces.space import Space
 from distiller.spaces.sweep import SweepConfig
 
 
@@ -61,8 +65,8 @@ def warm_file(dataset: str) -> str:
     return f"{dataset}-warm.json"
 
 
-def check_warm(sweep: SweepConfig, base: Path) -> None:
-    """Read what the sweep starts with, before anything runs.
+def check_warm(sweep: SweepConfig, base: Path, store: Store | None = None) -> None:
+    """Read what the sweep starts with, before anything runs; with its store, also choose a recommender.
 
     Raises:
         InputError: a store, a sweep or a recipe is not there, or cannot be read.
@@ -75,6 +79,10 @@ def check_warm(sweep: SweepConfig, base: Path) -> None:
                     raise InputError(
                         f"{one.sweep} is an imported table, whose configs are no pipelines of KD"
                     )
+            elif isinstance(one, FromTrials):
+                earlier = opened(one, base) if one.store else store
+                if earlier is not None:
+                    read_and_evaluated(earlier, sweep.name)
             elif isinstance(one, FromFile):
                 recipe_config(one, base)
         except InputError as error:
@@ -94,6 +102,9 @@ def warm_start(store: Store, sweep: SweepConfig, dataset: str, space: Space, fac
     for one in sweep.search.warm_start:
         if isinstance(one, FromFile):
             _add(warm, space, [recipe_config(one, base)], f"{dataset}: {one.configs}")
+        elif isinstance(one, FromTrials):
+            other = opened(one, base) if one.store else store
+            _add_recommended(warm, space, sweep, dataset, facts, one, other)
         elif isinstance(one, FromStore):
             _add_sweep(warm, space, sweep, dataset, facts, one, opened(one, base))
     if any(not isinstance(one, str) for one in sweep.search.warm_start):
@@ -101,8 +112,9 @@ def warm_start(store: Store, sweep: SweepConfig, dataset: str, space: Space, fac
     return warm
 
 
-def opened(one: FromStore, base: Path) -> Store:
+def opened(one: FromStore | FromTrials, base: Path) -> Store:
     """The store that a warm start names; its path starts from the sweep file's folder."""
+    assert one.store is not None
     return Store.open(one.store if "://" in one.store else str(base / Path(one.store).expanduser()))
 
 
@@ -143,6 +155,23 @@ def _add_sweep(
         warm.notes.append(f"{place}: learned from {len(told)} of its {count} trials, those in the space")
 
 
+def _add_recommended(
+    warm: Warm, space: Space, sweep: SweepConfig, dataset: str, facts: Row, one: FromTrials, other: Store
+) -> None:
+    earlier, evaluation = read_and_evaluated(other, sweep.name)
+    place = Place(space, True, sweep.datasets[dataset].kind, OneTokenizer)  # what is cut apart has left it
+    found = recommended(
+        earlier, evaluation, dataset, place, facts, Wanted(), one.recommend, sweep.budget.steps
+    )
+    said = f"{dataset}: recommended"
+    warm.notes.extend(f"{said}: {note}" for note in found.notes)
+    if found.advice is not None:
+        warm.notes.append(f"{said} by {found.advice.chosen.reason}")
+    for config in found.configs:
+        warm.notes.append(f"{said}: {config.config.config_id}: {'; '.join(config.why)}")
+    _add(warm, space, [config.config for config in found.configs], said)
+
+
 def _other(
     sweep: SweepConfig, facts: Row, rows: Sequence[Row], datasets: Sequence[Row], dataset: str
 ) -> str | None:
@@ -170,35 +199,3 @@ def _add(warm: Warm, space: Space, configs: Sequence[PipelineConfig], place: str
             warm.notes.append(f"{place}: {config.config_id} tried with {', '.join(changed)}")
         if fit.config_id not in {one.config_id for one in warm.configs}:
             warm.configs.append(fit)
-
-
-def fitted(space: Space, config: PipelineConfig) -> tuple[PipelineConfig, list[str]]:
-    """The point of `space` that `config` is, and what had to be changed for that, in words.
-
-    A stage in which nothing is searched, and a number that is not searched, are taken from the space.
-
-    Raises:
-        InputError: `config` differs from the space elsewhere; names the path and what is allowed there.
-    """
-    columns = config.columns()
-    searched = {decision.stage for decision in space.searched()}
-    for stage in searched:
-        filled, slots = len(config.slots(stage)), len(space.stages[stage])
-        if filled != slots:
-            raise InputError(f"{stage}: it fills {filled} slots, the space has {slots}")
-    changed: list[str] = []
-
-    def answer(decision: Decision) -> Value:
-        value = columns.get(decision.column)
-        if value is not None and decision.prior.contains(value):
-            return value
-        free = decision.stage not in searched or (
-            isinstance(value, (int, float)) and not isinstance(value, bool)
-        )
-        if not is_constant(decision.prior) or not free:
-            raise InputError(f"{decision.path}: {value!r} is not in the space ({decision.prior})")
-        (only,) = set(decision.prior.grid(1))
-        changed.append(f"{decision.column} {only}")
-        return only
-
-    return space.build(answer), changed

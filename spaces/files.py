@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -111,6 +112,19 @@ def write_yaml(data: Any) -> str:
     """YAML with keys in their order, one line a value."""
     text: str = yaml.dump(data, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=100)
     return text
+
+
+def write_yaml_line(data: Any) -> str:
+    """YAML on one line."""
+    text: str = yaml.dump(
+        data,
+        Dumper=_PlainDumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=True,
+        width=math.inf,
+    )
+    return text.removesuffix("...\n").strip()
 
 
 def validated(model: type[Model], data: Any, place: str) -> Model:

@@ -16,8 +16,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from distiller.spaces.choice import Choice, Parameter, Union, parts
-from distiller.spaces.config import STAGES
+from distiller.spaces.choice import Choice, Parameter, Union, id_of, parts, tag_of
+from distiller.spaces.config import STAGES, PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.priors import Integers, OneOf, Prior, Uniform, parse_prior, values_of
 from distiller.spaces.space import Branch, Group, Node, Space, full_group, full_node
@@ -175,3 +175,40 @@ def _written(node: Node) -> dict[str, Any]:
         name: _written(child) if isinstance(child, Branch) else child.written()
         for name, child in node.children.items()
     }
+
+
+def narrowed_to(config: PipelineConfig) -> dict[str, Any]:
+    """The narrowing whose space holds `config` alone."""
+    written: dict[str, Any] = {}
+    for name, stage in STAGES.items():
+        slots = [_pinned(stage.part, choice) for choice in config.slots(name)]
+        written[name] = slots[0] if len(slots) == 1 else {"slots": slots}
+    return written
+
+
+def _pinned(part: Union | type[Choice], choice: Choice) -> dict[str, Any]:
+    values = {
+        name: getattr(choice, name) if isinstance(inner, Parameter) else _pinned(inner, getattr(choice, name))
+        for name, inner in parts(type(choice)).items()
+    }
+    return {id_of(type(choice)): values} if isinstance(part, Union) else values
+
+
+def concise(config: PipelineConfig) -> dict[str, Any]:
+    """What `PipelineConfig` reads as `config`, without parameters at their defaults."""
+    written: dict[str, Any] = {}
+    for name in STAGES:
+        slots = [_short(choice) for choice in config.slots(name)]
+        written[name] = slots[0] if len(slots) == 1 else slots
+    return written
+
+
+def _short(choice: Choice) -> dict[str, Any]:
+    model = type(choice)
+    tag = tag_of(model)
+    written: dict[str, Any] = {} if tag is None else {tag: id_of(model)}
+    for name, inner in parts(model).items():
+        value = getattr(choice, name)
+        if value != model.model_fields[name].get_default(call_default_factory=True):
+            written[name] = value if isinstance(inner, Parameter) else _short(value)
+    return written

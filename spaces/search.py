@@ -96,6 +96,15 @@ class FromStore(_Strict):
     """Whether the sampler also learns from all trials there; rows, metric and budget must be the same."""
 
 
+class FromTrials(_Strict):
+    """What `distiller recommend` would say of each dataset, from the trials of other sweeps."""
+
+    recommend: int = Field(default=5, ge=1)
+    """So many configs are tried first."""
+    store: str | None = None
+    """A folder (relative to the YAML file) or a URL; by default the store that the sweep is launched in."""
+
+
 class FromFile(_Strict):
     """A recipe as `distiller export` writes it."""
 
@@ -107,17 +116,22 @@ def _kind_of_start(written: Any) -> str | None:
     if isinstance(written, str):
         return "preset"
     keys = written if isinstance(written, dict) else vars(written) if isinstance(written, BaseModel) else {}
+    if "recommend" in keys:
+        return "recommend"
     found = [key for key in ("store", "configs") if key in keys]
     return found[0] if len(found) == 1 else None
 
 
 WarmStart = Annotated[
-    Annotated[str, Tag("preset")] | Annotated[FromStore, Tag("store")] | Annotated[FromFile, Tag("configs")],
+    Annotated[str, Tag("preset")]
+    | Annotated[FromStore, Tag("store")]
+    | Annotated[FromTrials, Tag("recommend")]
+    | Annotated[FromFile, Tag("configs")],
     Discriminator(
         _kind_of_start,
         custom_error_type="warm_start",
-        custom_error_message="takes presets, {store: URL, sweep: NAME, top: 5} and {configs: FILE.yaml}; "
-        "write one of them",
+        custom_error_message="takes presets, recommend, {store: URL, sweep: NAME, top: 5} and "
+        "{configs: FILE.yaml}; write one of them",
     ),
 ]
 
@@ -165,7 +179,7 @@ class Search(_Strict):
     seed: int = Field(default=0, ge=0)
     warm_start: tuple[WarmStart, ...] = ()
     """What is tried first: presets, with the first student and the middle of the optimization's priors, the
-    best of another sweep, or recipes."""
+    best of another sweep, what other sweeps recommend, or recipes."""
     finalists: Finalists = Finalists()
 
     @property
@@ -181,11 +195,14 @@ class Search(_Strict):
     @field_validator("warm_start", mode="before")
     @classmethod
     def _one_or_several(cls, written: Any) -> Any:
-        return [written] if isinstance(written, (str, dict)) else written
+        several = [written] if isinstance(written, (str, dict)) else written
+        if not isinstance(several, (list, tuple)):
+            return several
+        return [{"recommend": FromTrials().recommend} if one == "recommend" else one for one in several]
 
     @field_validator("warm_start")
     @classmethod
-    def _known_presets(cls, found: tuple[str | FromStore | FromFile, ...]) -> Any:
+    def _known_presets(cls, found: tuple[str | FromStore | FromTrials | FromFile, ...]) -> Any:
         for name in found:
             if isinstance(name, str) and name not in PRESETS:
                 raise ValueError(f"{name!r} is no preset; {nearest(name, PRESETS)}")

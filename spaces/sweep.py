@@ -20,11 +20,11 @@ from pydantic import (
     model_validator,
 )
 
-from distiller.spaces.config import STAGES
+from distiller.spaces.config import STAGES, PipelineConfig
 from distiller.spaces.datasets import DatasetConfig, one_dataset_a_size
 from distiller.spaces.errors import InputError
 from distiller.spaces.files import parse_yaml, read_text, validated
-from distiller.spaces.narrowing import nearest, parse_space
+from distiller.spaces.narrowing import narrowed_to, nearest, parse_space
 from distiller.spaces.own import load_parts
 from distiller.spaces.presets import PRESETS
 from distiller.spaces.priors import OneOf
@@ -233,6 +233,10 @@ def of_presets(sweep: SweepConfig, presets: Sequence[str]) -> SweepConfig:
         InputError: one of them is unknown.
     """
     for name in presets:
+        if name == AUTO:
+            raise InputError(
+                f"--preset {AUTO}: chosen by a store at a launch; leave it out here"
+            )
         if name not in PRESETS:
             raise InputError(f"--preset {name}: no such preset; {nearest(name, PRESETS)}")
     chosen = list(dict.fromkeys(presets))
@@ -250,11 +254,66 @@ def of_presets(sweep: SweepConfig, presets: Sequence[str]) -> SweepConfig:
     # Presets bring these stages themselves: nothing else is to be prepared for.
     bare = {"augmentation": "none", "intermediate": "none", "prediction": "mse"}
     own = {dataset: {**stages, **bare} for dataset, stages in sweep.space_for.items()}
-    name = f"{sweep.name}-{'-'.join(chosen)}"
-    if not NAME.fullmatch(name):
-        name = f"{sweep.name}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    name = fitting_name(f"{sweep.name}-{'-'.join(chosen)}", sweep.name)
     changes = {"name": name, "search": search, "space": {**sweep.space, **bare}, "space_for": own}
     return sweep.model_copy(update=changes)
+
+
+AUTO = "auto"
+"""In place of a preset: what the trials of other sweeps recommend."""
+
+
+def of_configs(sweep: SweepConfig, configs: Mapping[str, PipelineConfig]) -> SweepConfig:
+    """The sweep with one config a dataset in place of its search, run in full and on new seeds.
+
+    Args:
+        configs: by dataset.
+    """
+    search = sweep.search.model_copy(
+        update={
+            "trials": 1,
+            "warm_start": (),
+            "scheduler": None,
+            "sampler": "random",
+            "stop": Stop(),
+            "objectives": ("score",),
+            "finalists": sweep.search.finalists.model_copy(
+                update={"top": min(1, sweep.search.finalists.top)}
+            ),
+        }
+    )
+    own = {dataset: narrowed_to(config) for dataset, config in configs.items()}
+    return sweep.model_copy(
+        update={"name": auto_name(sweep.name), "search": search, "space": {}, "space_for": own}
+    )
+
+
+def auto_name(name: str) -> str:
+    """What the sweep of this name is called with recommended configs in place of its search."""
+    return fitting_name(f"{name}-{AUTO}", name)
+
+
+def fitting_name(name: str, stem: str) -> str:
+    """`name` where it may be one, else `stem` with a digest of it."""
+    return name if NAME.fullmatch(name) else f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def warm_started(sweep: SweepConfig, written: Sequence[str]) -> SweepConfig:
+    """The sweep, tried first with more: presets, `recommend`, or recipe files by their path from here.
+
+    Raises:
+        InputError: one is none of these.
+    """
+    more: list[Any] = []
+    for one in written:
+        if one.endswith((".yaml", ".yml")):
+            more.append({"configs": str(Path(one).resolve())})
+        else:
+            more.append(one)
+    before = sweep.search.model_dump(exclude_unset=True)
+    starts = [*before.get("warm_start", ()), *more]
+    search = validated(Search, {**before, "warm_start": starts}, "--warm-start")
+    return sweep.model_copy(update={"search": search})
 
 
 def bundled_sweeps() -> list[str]:

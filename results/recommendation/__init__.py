@@ -4,11 +4,13 @@ from distiller.results.recommendation.choose import Chosen, choose
 from distiller.results.recommendation.evaluation import Evaluation, Measure, OnDataset, Result, evaluate
 from distiller.results.recommendation.methods import METHODS
 from distiller.results.recommendation.recommender import Method, Ranking, Recommender
-from distiller.results.recommendation.table import Searched, Tried, read_tried
+from distiller.results.recommendation.suggest import Advice, Suggestion, suggest
+from distiller.results.recommendation.table import Searched, TooLittleError, Tried, read_tried
 from distiller.results.recommendation.training import Training
 
 __all__ = [
     "METHODS",
+    "Advice",
     "Chosen",
     "Evaluation",
     "Measure",
@@ -18,9 +20,12 @@ __all__ = [
     "Recommender",
     "Result",
     "Searched",
+    "Suggestion",
+    "TooLittleError",
     "Training",
     "Tried",
     "choose",
     "evaluate",
     "read_tried",
+    "suggest",
 ]

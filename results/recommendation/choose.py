@@ -38,11 +38,7 @@ def choose(found: Evaluation) -> Chosen:
     """
     results = {one.method: one for one in found.results}
     if len(found.groups) < FEWEST_GROUPS:
-        reason = (
-            f"{len(found.groups)} groups of datasets are too few to choose by ({FEWEST_GROUPS} are needed): "
-            "the portfolio, which needs least"
-        )
-        return Chosen(PORTFOLIO, reason, False)
+        return too_few_to_choose(len(found.groups))
     able = [one for one in found.results if one.method != RANDOM]
     best = min(able, key=lambda one: one.regret[K].value)
     taken = next(one for one in able if _behind(one, best)[0] <= _behind(one, best)[1])
@@ -60,6 +56,13 @@ def choose(found: Evaluation) -> Chosen:
     beats = gap > error
     than = "" if beats else ", which is no more than a standard error better"
     return Chosen(taken.method, f"{said}; random loses {lost[RANDOM]:.3f}{than}", beats)
+
+
+def too_few_to_choose(groups: int) -> Chosen:
+    """What is taken where the evaluation says nothing."""
+    few = "1 group of datasets is" if groups == 1 else f"{groups} groups of datasets are"
+    reason = f"{few} too few to choose by ({FEWEST_GROUPS} are needed): the portfolio, which needs least"
+    return Chosen(PORTFOLIO, reason, False)
 
 
 def _behind(one: Result, other: Result) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,8 @@ class OnDataset:
         teacher_regret: by k, the same as a share of the teacher's score; None where that is unknown.
         correlation: Spearman's, of the ranking and the scores; 0 for random, None where all scores are equal.
         catch_up: by k, the random trials that it takes on average to be as good as the first k.
+        reached: the scores of the first `KS[-1]`, in order, as shares of the teacher's; empty where that is
+            unknown, and for random.
     """
 
     dataset: str
@@ -54,6 +56,7 @@ class OnDataset:
     teacher_regret: Mapping[int, float] | None
     correlation: float | None
     catch_up: Mapping[int, float]
+    reached: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,11 @@ def _measured(tried: Tried, dataset: int, order: list[int]) -> OnDataset:
         place[order] = np.arange(len(order))
         correlation = float(stats.spearmanr(-place, scores).statistic)
     catch_up = {k: until_as_good(scores, value) for k, value in best.items()}
-    return _on_dataset(tried, dataset, scores, best, correlation, catch_up)
+    on = _on_dataset(tried, dataset, scores, best, correlation, catch_up)
+    if on.teacher_regret is None:
+        return on
+    first = scores[order[: KS[-1]]] / tried.teacher[dataset]
+    return replace(on, reached=tuple(first.tolist()))
 
 
 def _by_chance(tried: Tried, dataset: int) -> OnDataset:

@@ -24,6 +24,10 @@ NO_FEATURES = ("test_rows", "teacher_test_score")
 """Columns of the datasets table that speak of the test split."""
 
 
+class TooLittleError(InputError):
+    """No dataset has enough trials to learn from."""
+
+
 @dataclass(frozen=True)
 class Searched:
     """The tables of one sweep.
@@ -115,7 +119,8 @@ def read_tried(sweeps: Sequence[Searched], groups: Mapping[str, Sequence[str]] |
         groups: related datasets by the name of their group, where names and sources do not tell.
 
     Raises:
-        InputError: a column is missing, a group is wrong, or no dataset has enough full runs.
+        InputError: a column is missing, or a group is wrong.
+        TooLittleError: no dataset has enough full runs.
     """
     several = pd.Series([d for sweep in sweeps for d in sweep.designs], dtype=object).value_counts()
     parts: list[pd.DataFrame] = []
@@ -137,7 +142,7 @@ def read_tried(sweeps: Sequence[Searched], groups: Mapping[str, Sequence[str]] |
             parts.append(kept.astype(object))  # a column may be all null in one sweep, of any type in another
             facts[name] = _facts(sweep, dataset, design, rows)
     if not parts:
-        raise InputError(
+        raise TooLittleError(
             f"nothing to learn from: no dataset has {FEWEST} full search runs; launch or import a sweep first"
         )
     rows = pd.concat(parts, ignore_index=True)

@@ -53,7 +53,7 @@ def test_recommenders_are_compared_on_an_imported_table(command, refused, folder
     assert "the noise is unknown" in " ".join(shown.split())
     assert "taken: " in shown
 
-    assert "add --evaluate" in refused(folder, "recommend", "--store", "store")
+    assert "--dataset my.yaml" in refused(folder, "recommend", "--store", "store")
     assert "did you mean 'qqp'" in refused(folder, *arguments, "--related", "pairs=qqpp")
     assert "--related pairs: write NAME=dataset,dataset" in refused(folder, *arguments, "--related", "pairs")
     assert "did you mean 'trials'" in refused(folder, *arguments, "--sweep", "trial")

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distiller.results.store import Store
+from distiller.search.in_space import fitted
 from distiller.search.rows import space_columns
-from distiller.search.warm import Warm, check_warm, fitted, warm_start
+from distiller.search.warm import Warm, check_warm, warm_start
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.narrowing import parse_space

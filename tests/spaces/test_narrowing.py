@@ -1,14 +1,16 @@
 import math
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distiller.spaces.catalog import full_space
+from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.files import parse_yaml, write_yaml
-from distiller.spaces.narrowing import nearest, parse_space, write_space
+from distiller.spaces.narrowing import concise, narrowed_to, nearest, parse_space, write_space
 from distiller.spaces.priors import Integers, LogUniform, OneOf, Uniform
 
 NAN, INF = math.nan, math.inf
@@ -19,6 +21,17 @@ NAN, INF = math.nan, math.inf
 def test_a_written_space_is_read_back(narrowings, data):
     space = parse_space(data.draw(narrowings))
     assert parse_space(parse_yaml(write_yaml(write_space(space)), "space")) == space
+
+
+@settings(max_examples=25)
+@given(st.data(), st.integers(0, 2**32))
+def test_a_space_can_hold_one_config_alone(narrowings, data, seed):
+    config = parse_space(data.draw(narrowings)).sample(np.random.default_rng(seed))
+    written = parse_yaml(write_yaml(narrowed_to(config)), "space")
+    assert [one.config_id for one in parse_space(written).grid()] == [config.config_id]
+    short = parse_yaml(write_yaml(concise(config)), "config")
+    assert PipelineConfig.model_validate(short) == config
+    assert len(write_yaml(short)) <= len(write_yaml(config.model_dump(mode="json")))
 
 
 def test_what_is_not_named_keeps_its_defaults():

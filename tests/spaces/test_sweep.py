@@ -210,7 +210,7 @@ def test_names_that_could_leave_their_folder_are_refused(name, place):
         ),
         (
             MINIMAL + "search: {warm_start: [{store: a, configs: b}]}",
-            "s.yaml: search.warm_start.0: takes presets, {store: URL, sweep: NAME, top: 5} and {configs:",
+            "s.yaml: search.warm_start.0: takes presets, recommend, {store: URL, sweep: NAME, top: 5} and",
         ),
         (
             MINIMAL + "space: {predicton: kl}",

@@ -102,8 +102,8 @@ def place_of_dataset(sweep: SweepConfig, dataset: str, base: Path) -> Place:
     tokenizers = tokenizers_of(sweep, dataset, base)
     lead = teacher_config(sweep, teachers_of(sweep.space_of(dataset))[0][0], base)
     layers = int(lead.num_hidden_layers)
-    space, _ = planned_space(sweep, dataset, layers, tokenizers)
     narrowed = bool(sweep.space or sweep.space_for.get(dataset))
+    space, _ = planned_space(sweep, dataset, layers if narrowed else None, tokenizers)
     return Place(space, narrowed, sweep.datasets[dataset].kind, tokenizers, layers)
 
 

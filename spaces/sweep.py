@@ -234,9 +234,7 @@ def of_presets(sweep: SweepConfig, presets: Sequence[str]) -> SweepConfig:
     """
     for name in presets:
         if name == AUTO:
-            raise InputError(
-                f"--preset {AUTO}: chosen by a store at a launch; leave it out here"
-            )
+            raise InputError(f"--preset {AUTO}: chosen by a store at a launch; leave it out here")
         if name not in PRESETS:
             raise InputError(f"--preset {name}: no such preset; {nearest(name, PRESETS)}")
     chosen = list(dict.fromkeys(presets))

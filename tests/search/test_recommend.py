@@ -34,8 +34,8 @@ EARLIER = {
 NEW = """\
 name: {name}
 datasets:
-  animals: {{train: animals-train-*.csv, validation: animals-validation.csv, test: animals-test.csv, text: body,
-            label: kind, max_length: 16}}
+  animals: {{train: animals-train-*.csv, validation: animals-validation.csv, test: animals-test.csv,
+            text: body, label: kind, max_length: 16}}
 teachers:
   own: {{model: teacher, fine_tune: {{epochs: 1, learning_rate: 3e-3, batch_size: 8}}}}
 {space}
@@ -83,7 +83,7 @@ def best_of(configs, count, **student):
 
 
 def test_recommended_configs_are_recipes_that_train(command, known):
-    place, store, configs = known
+    place, _store, configs = known
     done = command(
         place.folder, "recommend", "--dataset", "new.yaml", "--store", "earlier", "--top", "3", "--json"
     )
@@ -111,7 +111,7 @@ def test_recommended_configs_are_recipes_that_train(command, known):
 
 
 def test_the_terminal_says_what_why_and_on_what_it_rests(command, known):
-    place, store, configs = known
+    place, _store, configs = known
     done = command(place.folder, "recommend", "--dataset", "new.yaml", "--store", "earlier", "--top", "2")
     said = " ".join(done.stdout.split())
     assert "1 recommended/animals-1.yaml" in said
@@ -128,7 +128,7 @@ def test_the_terminal_says_what_why_and_on_what_it_rests(command, known):
 
 
 def test_students_and_limits_are_kept_to(command, known):
-    place, store, configs = known
+    place, _store, _configs = known
     common = ("recommend", "--dataset", "new.yaml", "--store", "earlier", "--json")
     for asked in (("--student", "layers=1"), ("--max-parameters", "1500")):
         (found,) = json.loads(command(place.folder, *common, *asked).stdout)
@@ -156,7 +156,7 @@ def test_without_trials_published_recipes_are_recommended(command, known, there)
     place.write("bare.yaml", NEW.format(name="zoo", space=""))
     common = ("recommend", "--dataset", "bare.yaml", "--json", *(("--store", "earlier") if there else ()))
     (found,) = json.loads(command(place.folder, *common).stdout)
-    assert [one["preset"] for one in found["configs"]][0] == "distiller_best"
+    assert next(one["preset"] for one in found["configs"]) == "distiller_best"
     assert len(found["configs"]) == 5
     assert found["advice"] is None
     assert any(note.startswith("no earlier trials") for note in found["notes"])
@@ -225,7 +225,7 @@ def test_a_search_starts_with_what_is_recommended(known):
 
 
 def test_auto_is_the_first_that_is_recommended_and_stays_it(known):
-    place, store, configs = known
+    place, store, _configs = known
     sweep = sweep_of(place)
     console = Console(quiet=True)
     auto = auto_sweep(sweep, place.folder, store.url, ["auto"], console)

@@ -103,7 +103,7 @@ def test_the_stage_that_makes_a_config_good_carries_it():
     rate = np.log10(configs["optimization_rate"].astype(float))
     best = (rate + 3).abs().idxmin()
     found = carried(training, best)
-    assert list(found)[0] == "optimization"
+    assert next(iter(found)) == "optimization"
     worth = 1 - (rate + 3) ** 2 / 2
     share = ((worth - worth.median()) / (worth.max() - worth.median())).clip(lower=WORST)
     assert found["optimization"] == pytest.approx(share[best] - share.mean(), abs=0.2)

@@ -34,8 +34,10 @@ def evaluated(
 
 
 def _searched(store: Store, sweep: str) -> Searched:
-    trials, datasets = (to_frame(store.read(table, sweep)) for table in ("trials", "datasets"))
-    return Searched(sweep, trials, designs(store, sweep), datasets)
+    trials, datasets, epochs = (
+        to_frame(store.read(name, sweep)) for name in ("trials", "datasets", "epochs")
+    )
+    return Searched(sweep, trials, designs(store, sweep), datasets, epochs)
 
 
 def _group(text: str) -> tuple[str, list[str]]:

@@ -62,9 +62,11 @@ def named_sweeps(store: Store, sweeps: Sequence[str]) -> list[str]:
 
 
 def searched(store: Store, sweep: str) -> Searched:
-    """A sweep's tables."""
-    trials, datasets = (to_frame(store.read(table, sweep)) for table in ("trials", "datasets"))
-    return Searched(sweep, trials, designs(store, sweep), datasets)
+    """A sweep's tables and designs."""
+    trials, datasets, epochs = (
+        to_frame(store.read(table, sweep)) for table in ("trials", "datasets", "epochs")
+    )
+    return Searched(sweep, trials, designs(store, sweep), datasets, epochs)
 
 
 def read_earlier(
@@ -149,7 +151,15 @@ def _digest(tried: Tried) -> str:
     digest = hashlib.sha256(json.dumps([[one.name, one.says] for one in METHODS]).encode())
     for table in (tried.configs, tried.meta):
         digest.update(table.astype(str).to_csv().encode())
-    for array in (tried.score, tried.repeats, tried.noise, tried.teacher, tried.steered):
+    for array in (
+        tried.score,
+        tried.repeats,
+        tried.noise,
+        tried.teacher,
+        tried.steered,
+        tried.early,
+        tried.fidelity,
+    ):
         digest.update(array.tobytes())
     digest.update(json.dumps([tried.datasets, tried.groups, tried.left_out]).encode())
     return digest.hexdigest()

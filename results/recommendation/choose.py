@@ -31,21 +31,21 @@ class Chosen:
 
 
 def choose(found: Evaluation) -> Chosen:
-    """The lowest mean regret of the first `K`; whatever is within a standard error of it and comes earlier in
-    `METHODS` is taken instead. Random recommends nothing: it is only compared with.
+    """The lowest mean regret of what `K` full trials buy, probes paid from them; whatever is within a
+    standard error of it and comes earlier in `METHODS` is taken instead. Random recommends nothing: it is
+    only compared with.
 
     The standard error is that of the difference of the two over groups of datasets.
     """
     results = {one.method: one for one in found.results}
     if len(found.groups) < FEWEST_GROUPS:
         return too_few_to_choose(len(found.groups))
-    able = [one for one in found.results if one.method != RANDOM]
-    best = min(able, key=lambda one: one.regret[K].value)
+    able = [one for one in found.results if one.method != RANDOM and K in one.paid]
+    best = min(able, key=lambda one: one.paid[K].value)
     taken = next(one for one in able if _behind(one, best)[0] <= _behind(one, best)[1])
-    lost = {one.method: one.regret[K].value for one in found.results}
-    said = (
-        f"{taken.method}: the best of its first {K} loses {lost[taken.method]:.3f} of what the median loses"
-    )
+    lost = {one.method: one.paid[K].value for one in [results[RANDOM], *able]}
+    said = f"{taken.method}: the best of its first {_bought(taken)} loses {lost[taken.method]:.3f}"
+    said += " of what the median loses"
     if taken is not best:
         gap, error = _behind(taken, best)
         said += (
@@ -58,6 +58,13 @@ def choose(found: Evaluation) -> Chosen:
     return Chosen(taken.method, f"{said}; random loses {lost[RANDOM]:.3f}{than}", beats)
 
 
+def _bought(one: Result) -> str:
+    """How many of its first `K` trials pay for themselves."""
+    if not one.probes:
+        return str(K)
+    return f"{K - one.probes:.1f} (its probes cost {one.probes:.1f} of {K} trials)"
+
+
 def too_few_to_choose(groups: int) -> Chosen:
     """What is taken where the evaluation says nothing."""
     few = "1 group of datasets is" if groups == 1 else f"{groups} groups of datasets are"
@@ -67,7 +74,7 @@ def too_few_to_choose(groups: int) -> Chosen:
 
 def _behind(one: Result, other: Result) -> tuple[float, float]:
     """How much more the one loses than the other, and the standard error of that."""
-    gaps = group_means([(on.group, on.regret[K]) for on in one.datasets]) - group_means(
-        [(on.group, on.regret[K]) for on in other.datasets]
+    gaps = group_means([(on.group, on.paid[K]) for on in one.datasets]) - group_means(
+        [(on.group, on.paid[K]) for on in other.datasets]
     )
     return float(gaps.mean()), float(gaps.std(ddof=1) / np.sqrt(len(gaps)))

@@ -12,9 +12,10 @@ from scipy import stats
 from distiller.results.comparison.report import plainly
 from distiller.results.recommendation.luck import best_of_random, until_as_good
 from distiller.results.recommendation.methods import METHODS, RANDOM
-from distiller.results.recommendation.recommender import Method
+from distiller.results.recommendation.notes import notes
+from distiller.results.recommendation.recommender import Method, Recommender
 from distiller.results.recommendation.shrinkage import shrunk
-from distiller.results.recommendation.table import Floats, Tried
+from distiller.results.recommendation.table import Floats, Ints, Tried
 from distiller.results.recommendation.training import Training
 from distiller.spaces.errors import InputError
 
@@ -23,6 +24,8 @@ DRAWS = 2000
 """Bootstrap samples of groups."""
 FEWEST_GROUPS = 2
 LEVEL = 0.95
+ROUNDING = 1e-9
+"""Three probes of a third of the budget are one trial."""
 Interval = tuple[float, float]
 
 
@@ -45,7 +48,11 @@ class OnDataset:
             config loses: 0 is the best, 1 as good as the median.
         teacher_regret: by k, the same as a share of the teacher's score; None where that is unknown.
         correlation: Spearman's, of the ranking and the scores; 0 for random, None where all scores are equal.
-        catch_up: by k, the random trials that it takes on average to be as good as the first k.
+        probes: what its probes cost, in full trials: so many times the share of the budget that each ran.
+        paid: by k, the regret of what k full trials buy where the probes are paid from them: of the best of
+            the first k - `probes`, rounded down; without any k of which the probes leave nothing.
+        catch_up: by k, the random trials that it takes on average to be as good as the first k, less
+            `probes`, for which random search could have run as many.
         reached: the scores of the first `KS[-1]`, in order, as shares of the teacher's; empty where that is
             unknown, and for random.
     """
@@ -55,6 +62,8 @@ class OnDataset:
     regret: Mapping[int, float]
     teacher_regret: Mapping[int, float] | None
     correlation: float | None
+    probes: float
+    paid: Mapping[int, float]
     catch_up: Mapping[int, float]
     reached: tuple[float, ...] = ()
 
@@ -66,6 +75,8 @@ class Result:
     Attributes:
         teacher_regret: over the datasets whose teacher's score is known; empty without any.
         correlation: None where no dataset has one.
+        probes: mean over groups of datasets, in full trials.
+        paid: by those k of which the probes leave something on every dataset.
     """
 
     method: str
@@ -73,6 +84,8 @@ class Result:
     regret: Mapping[int, Measure]
     teacher_regret: Mapping[int, Measure]
     correlation: Measure | None
+    probes: float
+    paid: Mapping[int, Measure]
     catch_up: Mapping[int, Measure]
     datasets: tuple[OnDataset, ...]
 
@@ -110,6 +123,8 @@ def evaluate(
 ) -> Evaluation:
     """Leave one group of datasets out, fit to the others, rank what ran on the datasets left out; each group.
 
+    A method that asks for probes is left out, and a note says so, unless two groups have early scores.
+
     Args:
         seed: same input, same answer.
         said: told which group is left out.
@@ -123,6 +138,9 @@ def evaluate(
             f"{', '.join(tried.datasets)}: all of one group ({groups[0]}), so none can be left out; "
             "launch or import other datasets too, or say which belong together"
         )
+    curves = len({g for g, share in zip(tried.groups, tried.fidelity, strict=True) if share > 0})
+    unable = [method.name for method in methods if method.asks and curves < FEWEST_GROUPS]
+    methods = [method for method in methods if method.name not in unable]
     found: dict[str, list[OnDataset]] = {method.name: [] for method in methods}
     for group in groups:
         said(f"leaving out {group}")
@@ -134,18 +152,32 @@ def evaluate(
                 if method.name == RANDOM:
                     found[method.name].append(_by_chance(tried, j))
                     continue
-                candidates = tried.configs.iloc[tried.of(j)]
-                order = recommender.rank(candidates, tried.target(j)).order
-                found[method.name].append(_measured(tried, j, order.tolist()))
+                order, cost = _asked(recommender, tried, j)
+                found[method.name].append(_measured(tried, j, order.tolist(), cost))
+    results = tuple(_result(method, found[method.name], seed) for method in methods)
     return Evaluation(
-        results=tuple(_result(method, found[method.name], seed) for method in methods),
+        results=results,
         groups={
             g: tuple(d for d, of in zip(tried.datasets, tried.groups, strict=True) if of == g) for g in groups
         },
         configs=len(tried.configs),
         trials=tried.trials,
-        notes=_notes(tried, len(groups)),
+        notes=notes(tried, len(groups), unable, {one.method: one.probes for one in results if one.probes}),
     )
+
+
+def _asked(recommender: Recommender, tried: Tried, dataset: int) -> tuple[Ints, float]:
+    """Its ranking of the configs that ran there, and what its probes cost in full trials; of the dataset's
+    scores it sees the early ones of its probes alone."""
+    rows, target = tried.of(dataset), tried.target(dataset)
+    candidates, known = tried.configs.iloc[rows], tried.early[rows, dataset]
+    able = np.flatnonzero(~np.isnan(known))
+    probes = able[recommender.probes(candidates.iloc[able], target)]
+    if not len(probes):
+        return recommender.rank(candidates, target).order, 0.0
+    early = np.full(len(rows), np.nan)
+    early[probes] = known[probes]
+    return recommender.rank(candidates, target, early).order, len(probes) * float(tried.fidelity[dataset])
 
 
 def worth(tried: Tried, dataset: int) -> Floats:
@@ -156,16 +188,20 @@ def worth(tried: Tried, dataset: int) -> Floats:
     return score if np.isnan(noise) else shrunk(score, tried.repeats[rows, dataset], noise)
 
 
-def _measured(tried: Tried, dataset: int, order: list[int]) -> OnDataset:
+def _measured(tried: Tried, dataset: int, order: list[int], probes: float) -> OnDataset:
     scores = worth(tried, dataset)
-    best = {k: float(scores[order[:k]].max()) for k in KS}
+    reached = np.maximum.accumulate(scores[order])
+
+    def after(trials: int) -> float:
+        return float(reached[min(trials, len(reached)) - 1])
+
     correlation = None
     if np.ptp(scores) > 0:
         place = np.empty(len(order))
         place[order] = np.arange(len(order))
         correlation = float(stats.spearmanr(-place, scores).statistic)
-    catch_up = {k: until_as_good(scores, value) for k, value in best.items()}
-    on = _on_dataset(tried, dataset, scores, best, correlation, catch_up)
+    catch_up = {k: until_as_good(scores, after(k)) - probes for k in KS}
+    on = _on_dataset(tried, dataset, scores, after, correlation, catch_up, probes)
     if on.teacher_regret is None:
         return on
     first = scores[order[: KS[-1]]] / tried.teacher[dataset]
@@ -175,27 +211,38 @@ def _measured(tried: Tried, dataset: int, order: list[int]) -> OnDataset:
 def _by_chance(tried: Tried, dataset: int) -> OnDataset:
     """Expected over all orders; random search is as good as itself after k trials."""
     scores = worth(tried, dataset)
-    best = {k: best_of_random(scores, k) for k in KS}
+    catch_up = {k: float(min(k, len(scores))) for k in KS}
     correlation = 0.0 if np.ptp(scores) > 0 else None
-    return _on_dataset(tried, dataset, scores, best, correlation, {k: float(min(k, len(scores))) for k in KS})
+    return _on_dataset(
+        tried, dataset, scores, lambda k: best_of_random(scores, k), correlation, catch_up, 0.0
+    )
 
 
 def _on_dataset(
     tried: Tried,
     dataset: int,
     scores: Floats,
-    best: Mapping[int, float],
+    after: Callable[[int], float],
     correlation: float | None,
     catch_up: Mapping[int, float],
+    probes: float,
 ) -> OnDataset:
+    """Of `after` so many trials the best score is known."""
     top, teacher = float(scores.max()), float(tried.teacher[dataset])
     median = top - float(np.median(scores))
+
+    def regret(trials: int) -> float:
+        return (top - after(trials)) / median if median > 0 else 0.0
+
+    left = {k: int(k - probes + ROUNDING) for k in KS}
     return OnDataset(
         dataset=tried.datasets[dataset],
         group=tried.groups[dataset],
-        regret={k: (top - value) / median if median > 0 else 0.0 for k, value in best.items()},
-        teacher_regret={k: (top - value) / teacher for k, value in best.items()} if teacher > 0 else None,
+        regret={k: regret(k) for k in KS},
+        teacher_regret={k: (top - after(k)) / teacher for k in KS} if teacher > 0 else None,
         correlation=correlation,
+        probes=probes,
+        paid={k: regret(trials) for k, trials in left.items() if trials >= 1},
         catch_up=catch_up,
     )
 
@@ -215,6 +262,12 @@ def _result(method: Method, on: Sequence[OnDataset], seed: int) -> Result:
         correlation=_measure([(one.group, one.correlation or 0.0) for one in related], seed)
         if related
         else None,
+        probes=float(group_means([(one.group, one.probes) for one in on]).mean()),
+        paid={
+            k: _measure([(one.group, one.paid[k]) for one in on], seed)
+            for k in KS
+            if all(k in one.paid for one in on)
+        },
         catch_up={k: _measure([(one.group, one.catch_up[k]) for one in on], seed) for k in KS},
         datasets=tuple(on),
     )
@@ -231,34 +284,3 @@ def _measure(values: Sequence[tuple[str, float]], seed: int) -> Measure:
     drawn = np.random.default_rng(seed).integers(len(means), size=(DRAWS, len(means)))
     low, high = np.quantile(means[drawn].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Measure(float(means.mean()), float(low), float(high))
-
-
-def _notes(tried: Tried, groups: int) -> tuple[str, ...]:
-    said = list(tried.left_out)
-    unknown = [name for name, sd in zip(tried.datasets, tried.noise, strict=True) if np.isnan(sd)]
-    if unknown:
-        names = ", ".join(unknown)
-        which = "no dataset has a" if len(unknown) == len(tried.datasets) else f"{names}: no"
-        said.append(
-            f"{which} config that ran on several seeds, so the noise is unknown: the best of noisy scores "
-            "is high partly by luck, and regrets there are too large for every recommender alike"
-        )
-    if len(unknown) < len(tried.datasets):
-        said.append(
-            "scores are shrunk by the noise between seeds of one config, so that the best of many is not "
-            "high by luck"
-        )
-    if steered := int(tried.steered.sum()):
-        said.append(
-            f"{steered} of {int(tried.tried.sum())} configs were not drawn from the prior: random picks "
-            "among them are no random search"
-        )
-    if int((tried.tried.sum(axis=1) > 1).sum()) == 0:
-        said.append(
-            "no config ran on two datasets: how good one is elsewhere is predicted from its parameters"
-        )
-    if groups < 8:
-        said.append(
-            f"{groups} groups of datasets are few: intervals by the bootstrap over them are too narrow"
-        )
-    return tuple(said)

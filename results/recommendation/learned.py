@@ -16,7 +16,7 @@ from sklearn.isotonic import IsotonicRegression
 from distiller.results.importance.trees import TREES
 from distiller.results.recommendation.boosting import settings
 from distiller.results.recommendation.meta import MetaFeatures
-from distiller.results.recommendation.recommender import Ranking, Target, best_first
+from distiller.results.recommendation.recommender import Early, Ranking, Target, Unasking, best_first
 from distiller.results.recommendation.simple import Portfolio
 from distiller.results.recommendation.table import Floats, Ints
 from distiller.results.recommendation.training import Training
@@ -37,7 +37,7 @@ TRIED: Mapping[Kind, Sequence[int]] = {"portfolio": (0,), "trees": TREES, "trees
 """Kinds with their numbers of trees, the simplest first."""
 
 
-class Learned:
+class Learned(Unasking):
     """By LambdaMART on the config, its mean share on other datasets, and its products with meta-features.
 
     A meta-feature alone ranks nothing, and trees that grow greedily do not find that it turns a parameter's
@@ -55,7 +55,7 @@ class Learned:
         self._model = _model(training, self.variant[0])
         self._curve = _Calibration.of(tested, self.variant) if tested else None
 
-    def rank(self, candidates: pd.DataFrame, target: Target) -> Ranking:
+    def rank(self, candidates: pd.DataFrame, target: Target, early: Early = None) -> Ranking:
         found = self._model.rank(candidates, target, self.variant[1])
         regret = found.regret.copy()
         if self._curve is not None:

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from distiller.results.recommendation.meta import MetaFeatures
-from distiller.results.recommendation.recommender import Ranking, Target, best_first
+from distiller.results.recommendation.recommender import Early, Ranking, Target, Unasking, best_first
 from distiller.results.recommendation.table import Floats
 from distiller.results.recommendation.training import Training
 
@@ -20,7 +20,7 @@ MOST_CONFIGS = 1000
 """Configs by which two datasets are called alike; their ids, by which they are taken, are hashes."""
 
 
-class Nearest:
+class Nearest(Unasking):
     """By the mean over earlier datasets, those with like meta-features counting more.
 
     How much a meta-feature counts is learned: by how well a small difference in it goes with alike rankings
@@ -33,7 +33,7 @@ class Nearest:
         self._meta = MetaFeatures(training)
         self._matters, self._typical = self._learn(training)
 
-    def rank(self, candidates: pd.DataFrame, target: Target) -> Ranking:
+    def rank(self, candidates: pd.DataFrame, target: Target, early: Early = None) -> Ranking:
         filled = self._filler.fill(candidates, "share")
         weight = self.weights(target)
         share = filled.value @ weight

@@ -14,6 +14,9 @@ from distiller.results.recommendation.training import Training
 
 Target = Mapping[str, float] | None
 """Meta-features of the dataset that is asked about; None, or NaN, where they are unknown."""
+Early = Floats | None
+"""[candidates] scores of cheap trials on the dataset that is asked about, all at one share of the budget, in
+the dataset's unit; NaN where a candidate was not probed, None where none was."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,15 @@ class Ranking:
 
 
 class Recommender(Protocol):
-    """Fitted to earlier datasets."""
+    """Fitted to earlier datasets. Candidates are rows as in `Tried.configs`, by config id, in any order."""
 
-    def rank(self, candidates: pd.DataFrame, target: Target) -> Ranking:
-        """Candidates are rows as in `Tried.configs`, by config id, in any order."""
+    def probes(self, candidates: pd.DataFrame, target: Target) -> Ints:
+        """Numbers of the candidates, each once, whose early scores on the dataset would help to rank: cheap
+        trials to run before. May be given fewer candidates than `rank`: those that can be probed."""
+        ...
+
+    def rank(self, candidates: pd.DataFrame, target: Target, early: Early = None) -> Ranking:
+        """Any early scores will do, also fewer than it asked for, or none."""
         ...
 
 
@@ -48,11 +56,20 @@ class Method:
         name: short and stable.
         says: what it does, in words.
         fit: of earlier datasets; the same input gives the same recommender.
+        asks: whether it asks for probes, and learns from the early scores of earlier datasets.
     """
 
     name: str
     says: str
     fit: Callable[[Training], Recommender]
+    asks: bool = False
+
+
+class Unasking:
+    """A recommender that wants no probes."""
+
+    def probes(self, candidates: pd.DataFrame, target: Target) -> Ints:
+        return np.zeros(0, dtype=np.intp)
 
 
 def best_first(value: Floats, candidates: pd.DataFrame) -> Ints:

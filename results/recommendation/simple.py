@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-from distiller.results.recommendation.recommender import Ranking, Target, best_first
+from distiller.results.recommendation.recommender import Early, Ranking, Target, Unasking, best_first
 from distiller.results.recommendation.table import Floats, Ints
 from distiller.results.recommendation.training import Training
 
@@ -15,39 +15,39 @@ PORTFOLIO = 10
 """Configs that complement each other; the ranking goes on with those that are best on average."""
 
 
-class Chance:
+class Chance(Unasking):
     """Any order is as good as another."""
 
     def __init__(self, training: Training):
         lost = np.nansum((1 - training.share) / training.tried.tried.sum(axis=0), axis=0)
         self._seed, self._regret = training.seed, float(lost @ training.weight)
 
-    def rank(self, candidates: pd.DataFrame, target: Target) -> Ranking:
+    def rank(self, candidates: pd.DataFrame, target: Target, early: Early = None) -> Ranking:
         drawn = [hashlib.sha256(f"{self._seed} {name}".encode()).hexdigest() for name in candidates.index]
         order = np.array(sorted(range(len(drawn)), key=lambda i: drawn[i]), dtype=np.intp)
         return Ranking(order, np.full(len(candidates), self._regret), 0.0)
 
 
-class AverageRank:
+class AverageRank(Unasking):
     """By the mean of ranks over earlier datasets."""
 
     def __init__(self, training: Training):
         self._weight, self._filler = training.weight, training.filler
 
-    def rank(self, candidates: pd.DataFrame, target: Target) -> Ranking:
+    def rank(self, candidates: pd.DataFrame, target: Target, early: Early = None) -> Ranking:
         rank, share = (self._filler.fill(candidates, value) for value in ("rank", "share"))
         order = best_first(rank.value @ self._weight, candidates)
         return Ranking(order, 1 - share.value @ self._weight, float(rank.predicted.mean()))
 
 
-class Portfolio:
+class Portfolio(Unasking):
     """Configs that complement each other: each next one lowers the mean regret of the best of those before it
     and itself the most (greedy; within 1 - 1/e of the best gain, Nemhauser et al. 1978)."""
 
     def __init__(self, training: Training):
         self._weight, self._filler = training.weight, training.filler
 
-    def rank(self, candidates: pd.DataFrame, target: Target) -> Ranking:
+    def rank(self, candidates: pd.DataFrame, target: Target, early: Early = None) -> Ranking:
         filled = self._filler.fill(candidates, "share")
         alone = filled.value @ self._weight
         order = best_first(alone, candidates)

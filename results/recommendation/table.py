@@ -11,6 +11,7 @@ import pandas as pd
 
 from distiller.results.comparison.selection import check_columns, is_full
 from distiller.results.design import Design
+from distiller.results.recommendation.early import Early, early_scores
 from distiller.results.recommendation.groups import grouped
 from distiller.results.recommendation.shrinkage import noise_of
 from distiller.spaces.errors import InputError
@@ -36,12 +37,14 @@ class Searched:
         trials: rows of the trials table.
         designs: by dataset.
         datasets: rows of the datasets table, where there is one.
+        epochs: rows of the epochs table, the learning curves, where there is one.
     """
 
     name: str
     trials: pd.DataFrame
     designs: Mapping[str, Design]
     datasets: pd.DataFrame | None = None
+    epochs: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class Tried:
         datasets, groups, designs: [datasets] names in order, their groups, what was searched on each.
         score: [configs, datasets] mean over the config's runs, higher is better; NaN where it did not run.
         repeats: [configs, datasets] runs behind each score.
+        early: [configs, datasets] mean score of the config's search runs, stopped ones among them, when a
+            share of the budget was run; NaN where unknown.
+        fidelity: [datasets] that share, NaN where no early score is known.
         noise: [datasets] standard deviation between runs of a typical config, NaN where none was repeated.
         teacher: [datasets] the teacher's score, NaN where unknown.
         steered: [datasets] configs that were not drawn from the prior.
@@ -66,6 +72,8 @@ class Tried:
     designs: tuple[Design, ...]
     score: Floats
     repeats: Ints
+    early: Floats
+    fidelity: Floats
     noise: Floats
     teacher: Floats
     steered: Ints
@@ -102,6 +110,8 @@ class Tried:
             designs=tuple(self.designs[j] for j in places),
             score=self.score[np.ix_(rows, places)],
             repeats=self.repeats[np.ix_(rows, places)],
+            early=self.early[np.ix_(rows, places)],
+            fidelity=self.fidelity[places],
             noise=self.noise[places],
             teacher=self.teacher[places],
             steered=self.steered[places],
@@ -158,6 +168,7 @@ def read_tried(sweeps: Sequence[Searched], groups: Mapping[str, Sequence[str]] |
     score[row, column] = cells.mean()
     repeats = np.zeros(score.shape, dtype=np.intp)
     repeats[row, column] = cells.count()
+    early = [facts[name].early.score.reindex(configs.index) for name in names]
     sources = {name: source for name in names if (source := facts[name].source)}
     return Tried(
         configs=configs,
@@ -166,6 +177,8 @@ def read_tried(sweeps: Sequence[Searched], groups: Mapping[str, Sequence[str]] |
         designs=tuple(facts[name].design for name in names),
         score=score,
         repeats=repeats,
+        early=np.column_stack([one.to_numpy(dtype=np.float64) for one in early]),
+        fidelity=np.array([facts[name].early.fidelity for name in names]),
         noise=np.array([facts[name].noise for name in names]),
         teacher=np.array([facts[name].teacher for name in names]),
         steered=np.array([facts[name].steered for name in names], dtype=np.intp),
@@ -177,6 +190,7 @@ def read_tried(sweeps: Sequence[Searched], groups: Mapping[str, Sequence[str]] |
 @dataclass(frozen=True)
 class _Facts:
     design: Design
+    early: Early
     noise: float
     teacher: float
     steered: int
@@ -210,7 +224,7 @@ def _facts(sweep: Searched, dataset: str, design: Design, rows: pd.DataFrame) ->
     meta = {
         column: float(value)
         for column, value in described.items()
-        if column not in NO_FEATURES and isinstance(value, (int, float, np.number))
+        if column not in NO_FEATURES and isinstance(value, (int, float, np.number, np.bool_))
     }
     teacher = meta.get("teacher_score", np.nan)
     if np.isnan(teacher) and "teacher_score" in rows:
@@ -219,8 +233,10 @@ def _facts(sweep: Searched, dataset: str, design: Design, rows: pd.DataFrame) ->
     given = described.get("source")
     # A name that stands in several sweeps is one source, whatever else is known.
     source = given if isinstance(given, str) and given else grouped([dataset])[0]
+    here = sweep.trials["dataset"] == dataset
     return _Facts(
         design=design,
+        early=early_scores(sweep.trials[here], sweep.epochs),
         noise=noise_of(rows),
         teacher=teacher,
         steered=int(search.loc[search["origin"] != "prior", "config_id"].nunique()),

@@ -29,13 +29,21 @@ def render_evaluation(found: Evaluation, chosen: Chosen) -> RenderableType:
         ),
         _by_k(found, lambda one: one.regret, _three),
     ]
+    asking, less = [one for one in found.results if one.probes], ""
+    if asking:
+        less = ", less what the probes cost"
+        cost = ", ".join(f"{one.method} {one.probes:.1f}" for one in asking)
+        parts += [
+            Text(f"\nthe same of k full trials of which the probes are paid ({cost})"),
+            _by_k(found, lambda one: one.paid, _three),
+        ]
     if any(one.teacher_regret for one in found.results):
         parts += [
             Text("\nthe same loss as a share of the teacher's score"),
             _by_k(found, lambda one: one.teacher_regret, _three),
         ]
     parts += [
-        Text("\nrandom trials that it takes, on average, to be as good as the first k"),
+        Text(f"\nrandom trials that it takes, on average, to be as good as the first k{less}"),
         _by_k(found, lambda one: one.catch_up, lambda one: _with(one, 1)),
         Text("\nrank correlation of the ranking with the scores"),
         Fitted(

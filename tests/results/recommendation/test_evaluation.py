@@ -13,6 +13,7 @@ import pytest
 from distiller.results.recommendation import METHODS, Method, Ranking, choose, evaluate, read_tried
 from distiller.results.recommendation.evaluation import KS, worth
 from distiller.results.recommendation.luck import best_of_random, until_as_good
+from distiller.results.recommendation.recommender import Unasking
 from distiller.results.recommendation.shrinkage import noise_of, shrunk
 from distiller.spaces.errors import InputError
 from tests.truth.families import Family, deleted
@@ -20,13 +21,13 @@ from tests.truth.families import Family, deleted
 FAMILY = Family(6, 20, noise=0.0, common=1.0, own=0.3)
 
 
-class Told:
+class Told(Unasking):
     """Ranks as it is told, by the config's worth on its dataset."""
 
     def __init__(self, value):
         self.value = value
 
-    def rank(self, candidates, target):
+    def rank(self, candidates, target, early=None):
         value = self.value(candidates)
         return Ranking(np.argsort(-value), np.zeros(len(value)), 0.0)
 

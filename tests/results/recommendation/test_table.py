@@ -11,6 +11,7 @@ import pytest
 from distiller.results.design import Design
 from distiller.results.recommendation import Searched, Training, read_tried
 from distiller.results.recommendation.groups import grouped
+from distiller.results.recommendation.meta import MetaFeatures
 from distiller.spaces.errors import InputError
 from tests.truth.families import DESIGN, Family
 from tests.truth.tables import distinct, table
@@ -115,6 +116,22 @@ def test_meta_features_are_numbers_and_none_is_of_the_test_split():
     assert tried.meta.columns.tolist() == ["labels", "teacher_score"]
     assert tried.target(0) == {"labels": 2, "teacher_score": 0.8}
     assert np.isnan(tried.teacher[1])
+
+
+@pytest.mark.parametrize("kind", ["bool", "boolean", "object"])
+def test_truth_values_are_meta_features(kind):
+    described = pd.DataFrame(
+        {"dataset": ["a", "b"], "pair": [True, False], "labels": [2, 6], "source": ["x", "y"]}
+    )
+    parts = [rows([1, 2, 3, 4, 5], name) for name in ("a", "b")]
+    tried = read_tried([searched(*parts, datasets=described.astype({"pair": kind}))])
+    assert tried.meta["pair"].tolist() == [1.0, 0.0]
+    assert MetaFeatures(Training(tried)).matrix[:, 0].tolist() == [1.0, -1.0]
+    unknown = described.astype({"pair": "boolean"})
+    unknown.loc[1, "pair"] = pd.NA
+    tried = read_tried([searched(*parts, datasets=unknown)])
+    assert tried.target(0)["pair"] == 1.0
+    assert np.isnan(tried.target(1)["pair"])
 
 
 def test_datasets_of_one_source_are_one_group():

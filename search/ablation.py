@@ -22,7 +22,7 @@ from distiller.search.code_digest import code_change
 from distiller.search.comparing import ablation_paths
 from distiller.search.gpu_memory import gpu_gib
 from distiller.search.gpu_share import needs_share, placed_on_nodes, with_gpu_share
-from distiller.search.launch import Running, Trials, train
+from distiller.search.launch import Running, train
 from distiller.search.past import past_outcomes
 from distiller.search.plan import cache_from, cuts_alike, recorded_tokenizers
 from distiller.search.prepared import Prepared, check_inputs
@@ -30,6 +30,7 @@ from distiller.search.progress import Progress
 from distiller.search.samplers import make_sampler
 from distiller.search.schedulers import RungScheduler
 from distiller.search.session import provenance, ray_session
+from distiller.search.steps import Trials
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.sweep import SweepConfig

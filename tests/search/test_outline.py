@@ -9,7 +9,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from distiller.search.launch import Running, Trials
+from distiller.search.launch import Running
 from distiller.search.method import method
 from distiller.search.plan import Tokenizers
 from distiller.search.prepared import Prepared

@@ -13,6 +13,7 @@ from distiller.search.launch import Running
 from distiller.search.method import method
 from distiller.search.plan import Tokenizers
 from distiller.search.prepared import Prepared
+from distiller.search.steps import Trials
 from distiller.spaces.errors import InputError
 from distiller.spaces.student import Pretrained
 from distiller.spaces.sweep import parse_sweep

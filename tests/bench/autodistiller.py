@@ -3,8 +3,8 @@
     python -m tests.bench.autodistiller --data DIR --store DIR [--left-out trec subj qqp-small]
 
 `--data` as for `findings.py`. Train is cut to 3,000 rows, of which 1,000 keep their labels; the rest is
-transfer text. Of each task that is left out, five configs that the others recommend, and five random ones, are
-searched and trained again on three new seeds; the best by validation is scored on test, beside the best of all
+transfer text. Of each task that is left out, five configs that the others recommend, and five random ones,
+are searched and trained again on three new seeds; the best by validation is scored on test, beside the best
 of the task's own trials, which had three new seeds too.
 """
 

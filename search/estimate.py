@@ -16,6 +16,7 @@ import torch
 from distiller.pipelines.cost import parameter_count, resident_bytes
 from distiller.pipelines.data import Dataset, load_dataset
 from distiller.pipelines.demand import TOKENWISE, Demand
+from distiller.pipelines.meta_features import TRAIN_ROWS, VALIDATION_ROWS
 from distiller.pipelines.pretrained import own_config
 from distiller.pipelines.rehearsal import Rehearsal, Sizes, StudentPace, TeacherPace
 from distiller.pipelines.room import GIB
@@ -39,6 +40,8 @@ START_SECONDS = 15.0
 """Ray, and workers that import torch and transformers."""
 TRIAL_SECONDS = 0.1
 """Between two trials of a worker (`make bench`, overhead)."""
+SMALL_STUDENT_SECONDS = 2.0
+"""A small student's steps without a teacher, for the meta-features (docs/meta-features.md)."""
 SIMULATIONS = 200
 
 
@@ -157,6 +160,8 @@ def _dataset_cost(
         if timed:
             pace = rehearsal.teacher_pace(kept, sweep.teachers[teacher].fine_tune)
             preparation += _teacher_seconds(sweep, teacher, data, pace, views, texts, held_out, sizes)
+            if lead is None:
+                preparation += _features_seconds(data, pace, sizes)
         if lead is None:
             lead = rehearsal, demand
     share, full, all_trials = search_share(sweep), None, None
@@ -226,6 +231,12 @@ def _teacher_seconds(
         scored = len(data.splits["validation"]) * sizes.rows_per_text * pace.validation_row
         seconds += settings.epochs * (steps * pace.tuning_step + scored)
     return seconds
+
+
+def _features_seconds(data: Dataset, pace: TeacherPace, sizes: Sizes) -> float:
+    """Of meta-features: a teacher's pass over a sample, and a small student's few steps."""
+    rows = min(TRAIN_ROWS, len(data.splits["train"])) + min(VALIDATION_ROWS, len(data.splits["validation"]))
+    return pace.row * sizes.rows_per_text * rows + SMALL_STUDENT_SECONDS
 
 
 def _trials_seconds(

@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 FOLDS = 5
 
 
-Value = Literal["share", "rank"]
+Value = Literal["share", "rank", "early"]
+"""As in `Training`."""
 
 
 @dataclass(frozen=True)
 class Filled:
-    """Shares of the range, or ranks, as in `Training`, of some configs on all earlier datasets.
+    """One of the values of some configs on all earlier datasets.
 
     Attributes:
-        value: [configs, datasets] measured where the config ran, else predicted.
+        value: [configs, datasets] measured where it is known, else predicted.
         predicted: [configs, datasets] which are.
     """
 
@@ -45,25 +46,27 @@ class Filler:
     def fill(self, configs: pd.DataFrame, value: Value) -> Filled:
         """[configs, datasets]"""
         training = self._training
-        shape = (len(configs), len(training.tried.datasets))
-        row, dataset = (axis.ravel() for axis in np.indices(shape))
-        matrix = self._matrix(training.encoded(configs)[row], dataset)
-        predicted = np.asarray(self._model(value).predict(matrix, num_threads=1)).reshape(shape)
         number = training.known(configs)
-        measured = (number >= 0)[:, None] & training.tried.tried[number]
-        return Filled(np.where(measured, self._measured(value)[number], predicted), ~measured)
+        found = np.where((number >= 0)[:, None], self._measured(value)[number], np.nan)
+        predicted = np.isnan(found)
+        row, dataset = np.nonzero(predicted)
+        if len(row):
+            matrix = self._matrix(training.encoded(configs)[row], dataset)
+            found[row, dataset] = self._model(value).predict(matrix, num_threads=1)
+        return Filled(found, predicted)
 
     def _measured(self, value: Value) -> Floats:
-        return self._training.share if value == "share" else self._training.rank
+        training = self._training
+        return {"share": training.share, "rank": training.rank, "early": training.early}[value]
 
     def _model(self, value: Value) -> lightgbm.Booster:
         if value not in self._models:
-            training, tried = self._training, self._training.tried
-            row, dataset = np.nonzero(tried.tried)
-            weight = (training.weight / tried.tried.sum(axis=0))[dataset] * len(row)
+            training, measured = self._training, self._measured(value)
+            row, dataset = np.nonzero(~np.isnan(measured))
+            count = np.bincount(dataset, minlength=measured.shape[1])
+            weight = training.weight[dataset] / count[dataset] * len(row)
             matrix = self._matrix(training.features[row], dataset)
-            target = self._measured(value)[row, dataset]
-            self._models[value] = _fitted(matrix, target, weight, row, training.seed)
+            self._models[value] = _fitted(matrix, measured[row, dataset], weight, row, training.seed)
         return self._models[value]
 
     def _matrix(self, features: Floats, dataset: Ints) -> Floats:

@@ -24,8 +24,8 @@ DRAWS = 2000
 """Bootstrap samples of groups."""
 FEWEST_GROUPS = 2
 LEVEL = 0.95
-ROUNDING = 1e-9
-"""Three probes of a third of the budget are one trial."""
+ROUNDING = 0.05
+"""Of a trial, that probes may cost more: six of a third of the budget are two, however steps are rounded."""
 Interval = tuple[float, float]
 
 

@@ -49,12 +49,21 @@ class Portfolio(Unasking):
 
     def rank(self, candidates: pd.DataFrame, target: Target, early: Early = None) -> Ranking:
         filled = self._filler.fill(candidates, "share")
-        alone = filled.value @ self._weight
-        order = best_first(alone, candidates)
-        first = greedy(1 - filled.value[order], self._weight, PORTFOLIO)
-        rest = np.setdiff1d(np.arange(len(order)), first)
-        whole = order[np.concatenate([first, rest])]
-        return Ranking(whole, 1 - alone, float(filled.predicted.mean()))
+        order = complementing(filled.value, self._weight, candidates)
+        return Ranking(order, 1 - filled.value @ self._weight, float(filled.predicted.mean()))
+
+
+def complementing(share: Floats, weight: Floats, candidates: pd.DataFrame) -> Ints:
+    """[candidates] numbers: at most `PORTFOLIO` that complement each other, then by their mean share.
+
+    Args:
+        share: [candidates, datasets].
+        weight: [datasets] adding up to 1.
+    """
+    order = best_first(share @ weight, candidates)
+    first = greedy(1 - share[order], weight, PORTFOLIO)
+    rest = np.setdiff1d(np.arange(len(order)), first)
+    return np.asarray(order[np.concatenate([first, rest])], dtype=np.intp)
 
 
 def greedy(regret: Floats, weight: Floats, most: int) -> Ints:

@@ -13,6 +13,7 @@ from distiller.results.recommendation.boosting import Filler
 from distiller.results.recommendation.table import Floats, Ints, Tried
 from distiller.spaces.encoding import Encoding
 
+FOLDS = 5
 WORST = -1.0
 """Share of the range below which a config is as bad as any: how far a score falls when training breaks down
 says more about the metric than about the config."""
@@ -32,11 +33,12 @@ class Training:
     @cached_property
     def rank(self) -> Floats:
         """[configs, datasets] the config's place among those of the dataset, 1 the best and 0 the worst."""
-        found = np.full(self.tried.score.shape, np.nan)
-        for j in range(len(self.tried.datasets)):
-            rows = self.tried.of(j)
-            found[rows, j] = (stats.rankdata(self.tried.score[rows, j]) - 1) / (len(rows) - 1)
-        return found
+        return places(self.tried.score)
+
+    @cached_property
+    def early(self) -> Floats:
+        """[configs, datasets] the same by early scores, among the configs whose early score is known."""
+        return places(self.tried.early)
 
     @cached_property
     def share(self) -> Floats:
@@ -81,9 +83,33 @@ class Training:
         """One for all recommenders that are fitted to it."""
         return Filler(self)
 
+    @cached_property
+    def folds(self) -> tuple[tuple[Training, tuple[int, ...]], ...]:
+        """Some groups left out at a time, each once: what is left, and the numbers of the datasets left out;
+        nothing where less than two groups are there."""
+        tried, groups = self.tried, sorted(set(self.tried.groups))
+        if len(groups) < 2:
+            return ()
+        order, found = np.random.default_rng(self.seed).permutation(len(groups)), []
+        for k in range(min(FOLDS, len(groups))):
+            out = [groups[i] for i in order[k::FOLDS]]
+            rest = Training(tried.without(*out), self.seed)
+            found.append((rest, tuple(j for j, group in enumerate(tried.groups) if group in out)))
+        return tuple(found)
+
     def known(self, configs: pd.DataFrame) -> Ints:
         """[rows] each config's number among the earlier ones, -1 where it is new."""
         return np.asarray(self.tried.configs.index.get_indexer(configs.index), dtype=np.intp)
+
+
+def places(score: Floats) -> Floats:
+    """[configs, datasets] of each column's numbers, from 0 for the lowest to 1 for the highest; NaN stays."""
+    found = np.full(score.shape, np.nan)
+    for j, column in enumerate(score.T):
+        known = ~np.isnan(column)
+        if count := int(known.sum()):
+            found[known, j] = (stats.rankdata(column[known]) - 1) / max(count - 1, 1)
+    return found
 
 
 def shares(score: Floats) -> Floats:

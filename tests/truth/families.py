@@ -6,6 +6,9 @@ On a dataset whose traits are s and t (uniform on -1 to 1), a config is worth
 
 where `side` is 1 for the objective `near`, -1 for `far` and 0 for `none`: `near` is right where s > 0, and
 the best width is (t + 1) / 2. Scores are worths on a scale of the dataset's own, plus noise.
+
+Early scores, at a third of the budget, are worths plus (log10 rate + 3) / 2, since a high rate is fast on
+every dataset, and noise of their own; or noise alone.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -37,6 +41,8 @@ DESIGN = Design(
     }
 )
 IRRELEVANT = 3
+EARLY = 0.3333
+"""Share of the budget, as steps are rounded."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Family:
         outliers: share of datasets whose traits are not those that the meta-features tell.
         noise: standard deviation between seeds, on the scale of worths.
         repeats: seeds on which each dataset's first five configs ran again, as finalists.
+        early: what the early scores of the search's runs are; without, there are no learning curves.
     """
 
     datasets: int = 20
@@ -61,6 +68,7 @@ class Family:
     outliers: float = 0.0
     noise: float = 0.05
     repeats: int = 0
+    early: Literal["telling", "noise"] | None = None
     seed: int = 0
 
     @cached_property
@@ -106,12 +114,36 @@ class Family:
             worth = self.worth(drawn, number)
             for run in range(1 + self.repeats):
                 noisy = level + scale * (worth + self.noise * rng.normal(size=len(worth)))
-                rows = table(drawn, noisy, seed=run, role="finalist" if run else "search")
-                parts.append(rows.assign(dataset=name).head(5 if run else len(rows)))
+                rows = table(drawn, noisy, seed=run, role="finalist" if run else "search", dataset=name)
+                parts.append(rows.head(5 if run else len(rows)))
         return pd.concat(parts, ignore_index=True)
 
+    @cached_property
+    def epochs(self) -> pd.DataFrame | None:
+        """Rows of the epochs table: of every search run at a third of the budget, and at its end."""
+        if self.early is None:
+            return None
+        rng = np.random.default_rng([self.seed, 4])
+        ran = self.trials[self.trials["role"] == "search"]
+        parts = []
+        for number, name in enumerate(self.names):
+            here = ran[ran["dataset"] == name]
+            scale, level = 10 ** rng.uniform(-2, 1), rng.normal()
+            worth = self.worth(here, number) + self.ahead(here) if self.early == "telling" else 0.0
+            noise = self.noise if self.early == "telling" else 1.0
+            score = level + scale * (worth + noise * rng.normal(size=len(here)))
+            parts += [here.assign(score=score, fidelity=EARLY), here]
+        columns = ["trial_id", "dataset", "config_id", "seed", "role", "fidelity", "score"]
+        return pd.concat(parts, ignore_index=True)[columns]
+
+    def ahead(self, configs: pd.DataFrame) -> Floats:
+        """[configs] how much better than its worth a config is at a third of the budget."""
+        rate = configs["optimization_rate"].to_numpy(dtype=np.float64)
+        return np.asarray((np.log10(rate) + 3) / 2)
+
     def searched(self) -> Searched:
-        return Searched("family", self.trials, dict.fromkeys(self.names, DESIGN), self.meta)
+        designs = dict.fromkeys(self.names, DESIGN)
+        return Searched("family", self.trials, designs, self.meta, self.epochs)
 
     def tried(self) -> Tried:
         return read_tried([self.searched()], {name: [name] for name in self.names})
@@ -123,9 +155,13 @@ def spoiled(searched: Searched, dataset: str) -> Searched:
     assert meta is not None
     here = trials["dataset"] == dataset
     trials.loc[here, "score"] = 1e6 - 7 * trials.loc[here, "score"]
+    epochs = searched.epochs
+    if epochs is not None:
+        turned = 1e6 - 7 * epochs["score"]
+        epochs = epochs.assign(score=epochs["score"].mask(epochs["dataset"] == dataset, turned))
     meta = meta.copy()
     meta.loc[meta["dataset"] == dataset, ["s", "t", "irrelevant_0"]] = 1e3
-    return dataclasses.replace(searched, trials=trials, datasets=meta)
+    return dataclasses.replace(searched, trials=trials, datasets=meta, epochs=epochs)
 
 
 def deleted(searched: Searched, dataset: str) -> Searched:
@@ -136,4 +172,5 @@ def deleted(searched: Searched, dataset: str) -> Searched:
         searched.trials[searched.trials["dataset"] != dataset],
         {name: design for name, design in searched.designs.items() if name != dataset},
         searched.datasets[searched.datasets["dataset"] != dataset],
+        None if searched.epochs is None else searched.epochs[searched.epochs["dataset"] != dataset],
     )

@@ -36,8 +36,8 @@ def table(drawn: pd.DataFrame, scores: Floats, **more: Any) -> pd.DataFrame:
         dataset=DATASET, config_id=ids, seed=0, role="search", origin="prior", status="completed",
         fidelity=1.0, score=scores,
     ).assign(**more)  # fmt: skip
-    names = zip(rows["config_id"], rows["seed"], rows["role"], strict=True)
-    return rows.assign(trial_id=[trial_id(DATASET, name, seed, role) for name, seed, role in names])
+    names = zip(rows["dataset"], rows["config_id"], rows["seed"], rows["role"], strict=True)
+    return rows.assign(trial_id=[trial_id(*name) for name in names])
 
 
 def typed(column: pd.Series) -> pd.Series:

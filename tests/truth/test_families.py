@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -22,6 +23,10 @@ NULL = {
     "own configs": Family(12 + LATER, 30, told=False),
     "shared configs": Family(12 + LATER, 30, told=False, shared=True),
 }
+SHOWN = {name: dataclasses.replace(family, common=0.5, early="telling") for name, family in NULL.items()}
+"""Datasets differ in what their early scores show, and meta-features mean nothing."""
+SILENT = {name: dataclasses.replace(family, early="noise") for name, family in NULL.items()}
+BOTH = {name: dataclasses.replace(family, early="telling") for name, family in LEARNABLE.items()}
 
 
 tried_in = functools.cache(Family.tried)
@@ -39,9 +44,12 @@ def lost(family, name, k):
     tried = tried_in(family)
     found = []
     for number in range(family.datasets - LATER, family.datasets):
-        candidates = tried.configs.iloc[tried.of(number)]
-        worth = family.worth(candidates, number)
-        order = fitted(family, name).rank(candidates, tried.target(number)).order
+        rows, target = tried.of(number), tried.target(number)
+        candidates = tried.configs.iloc[rows]
+        worth, early = family.worth(candidates, number), np.full(len(rows), np.nan)
+        probes = fitted(family, name).probes(candidates, target)
+        early[probes] = tried.early[rows[probes], number]
+        order = fitted(family, name).rank(candidates, target, early).order
         found.append(worth.max() - worth[order[:k]].max())
     return np.array(found)
 
@@ -93,6 +101,54 @@ def test_the_nearest_datasets_are_those_with_like_traits():
         distance = ((traits[: len(weight)] - traits[number]) ** 2).sum(axis=1)
         nearer.append(weight @ distance - distance.mean())
     assert np.mean(nearer) < -0.3 * ((traits[:, None] - traits) ** 2).sum(axis=2).mean()
+
+
+def test_early_scores_are_of_the_worth_and_of_how_fast_a_config_is():
+    family = dataclasses.replace(SHOWN["own configs"], noise=0.0)
+    tried = tried_in(family)
+    for number in range(3):
+        rows = tried.of(number)
+        configs = tried.configs.iloc[rows]
+        shown = family.worth(configs, number) + family.ahead(configs)
+        assert np.corrcoef(tried.early[rows, number], shown)[0, 1] == pytest.approx(1)
+    noise = tried_in(SILENT["own configs"])
+    known = [np.corrcoef(noise.early[noise.of(j), j], noise.score[noise.of(j), j])[0, 1] for j in range(72)]
+    assert abs(np.mean(known)) < 0.1
+
+
+@pytest.mark.parametrize("family", SHOWN.values(), ids=SHOWN)
+def test_probes_beat_what_is_known_before_where_early_scores_show_the_traits(family):
+    assert fitted(family, "curve").listens
+    for other in ("learned", "portfolio"):
+        for k in (1, 5):
+            less, error = gain(family, "curve", other, k)
+            assert less > 2 * error
+
+
+def test_probes_are_worth_their_cost_where_every_config_ran_everywhere():
+    """Six of a third of the budget: the first of curve against the first three of the portfolio."""
+    family = SHOWN["shared configs"]
+    less = lost(family, "portfolio", 3) - lost(family, "curve", 1)
+    assert less.mean() > 2 * less.std(ddof=1) / np.sqrt(LATER)
+
+
+@pytest.mark.parametrize(
+    "family", [*SILENT.values(), *BOTH.values()], ids=[*SILENT, *map("told, {}".format, BOTH)]
+)
+def test_the_one_with_probes_is_no_worse_where_they_tell_nothing_new(family):
+    for other in ("learned", "portfolio"):
+        for k in (1, 5):
+            less, error = gain(family, "curve", other, k)
+            assert less >= -2 * error
+
+
+def test_probes_are_hardly_ever_listened_to_where_they_are_noise():
+    """Of 20 families of five datasets, which are few to tell by."""
+    listened = []
+    for seed in range(20):
+        family = Family(5, 30, common=0.5, noise=0.1, told=False, shared=True, early="noise", seed=seed)
+        listened.append(METHOD["curve"].fit(Training(family.tried())).listens)
+    assert np.mean(listened) <= 0.15
 
 
 @pytest.mark.parametrize("family", NULL.values(), ids=NULL)

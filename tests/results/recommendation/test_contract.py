@@ -14,12 +14,21 @@ from tests.truth.families import DESIGN, Family, deleted, spoiled
 from tests.truth.tables import distinct, table
 
 LEFT_OUT = "d03"
-FAMILIES = {"own": Family(8, 24, noise=0.1), "shared": Family(8, 24, shared=True, noise=0.1)}
+FAMILIES = {
+    "own": Family(8, 24, noise=0.1, early="telling"),
+    "shared": Family(8, 24, shared=True, noise=0.1, early="telling"),
+    "probed": Family(8, 24, told=False, shared=True, early="telling"),
+    "own, probed": Family(8, 24, told=False, early="telling"),
+}
 
-pytestmark = [
-    pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name),
-    pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES),
-]
+PAIRS = {
+    f"{method.name}, {name}": (method, family)
+    for method in METHODS
+    for name, family in FAMILIES.items()
+    if family.told or method.asks
+}
+
+pytestmark = pytest.mark.parametrize(("method", "family"), PAIRS.values(), ids=PAIRS)
 
 
 @functools.cache
@@ -39,10 +48,14 @@ def fitted(method, searched, *, seed=0):
 
 
 def answer(recommender, candidates=None, target=None):
-    """Config ids in order, and the predicted regret of each."""
+    """Config ids in order, and the predicted regret of each; probes score as on the first dataset."""
     configs, known = new_configs()
     candidates = configs if candidates is None else candidates
-    ranking = recommender.rank(candidates, known if target is None else target)
+    target = known if target is None else target
+    early = np.full(len(candidates), np.nan)
+    probes = recommender.probes(candidates, target)
+    early[probes] = FAMILIES["own"].worth(candidates.iloc[probes], 0)
+    ranking = recommender.rank(candidates, target, early)
     ids = candidates.index[ranking.order]
     return list(ids), pd.Series(ranking.regret, candidates.index).loc[ids].tolist()
 
@@ -52,10 +65,37 @@ def usual(method, family):
     return fitted(method, family.searched())
 
 
-def test_promises_are_made_by_trees_with_meta_features(method, family):
+def test_promises_are_made_by_trees_with_meta_features_and_with_probes(method, family):
     """Else the promises below would say nothing of them."""
     if method.name == "learned":
-        assert usual(method, family).variant[0] == "trees with meta-features"
+        assert (usual(method, family).variant[0] == "trees with meta-features") == family.told
+    if method.name == "curve":
+        assert usual(method, family).listens == (not family.told)
+
+
+def test_probes_are_some_of_the_candidates(method, family):
+    configs, known = new_configs()
+    for candidates in (configs, configs.head(3), configs.head(1)):
+        probes = usual(method, family).probes(candidates, known).tolist()
+        assert len(set(probes)) == len(probes) <= len(candidates)
+        assert set(probes) <= set(range(len(candidates)))
+        assert bool(probes) == (method.asks and not family.told)
+        ids = list(candidates.index[probes])
+        again = usual(method, family).probes(candidates[::-1], None)
+        assert list(candidates.index[::-1][again]) == ids
+
+
+def test_any_early_scores_will_do(method, family):
+    configs, known = new_configs()
+    silent = usual(method, family).rank(configs, known)
+    early = np.full(len(configs), np.nan)
+    for scores in ([], [0.3], [0.3, 0.3, 0.3], [-1e9, 0.0, 1.0, 1.0, 2.0, 3.0, 4.0, 5.0]):
+        early[: len(scores)] = scores
+        ranking = usual(method, family).rank(configs, known, early)
+        assert sorted(ranking.order) == list(range(len(configs)))
+        assert np.isfinite(ranking.regret).all()
+        if len(scores) < 2 or not len(usual(method, family).probes(configs, known)):
+            assert ranking.order.tolist() == silent.order.tolist()
 
 
 def test_every_candidate_is_ranked_once(method, family):
@@ -88,6 +128,7 @@ def test_the_order_of_rows_does_not_count(method, family):
         trials=searched.trials.sample(frac=1, random_state=3),
         designs=dict(reversed(searched.designs.items())),
         datasets=searched.datasets.sample(frac=1, random_state=3),
+        epochs=searched.epochs.sample(frac=1, random_state=3),
     )
     assert answer(fitted(method, shuffled)) == answer(usual(method, family))
 
@@ -102,9 +143,10 @@ def test_units_do_not_count(method, family):
     searched = family.searched()
     trials = searched.trials.copy()
     trials.loc[trials["dataset"] == "d01", "score"] *= 1024.0
-    assert answer(fitted(method, dataclasses.replace(searched, trials=trials))) == answer(
-        usual(method, family)
-    )
+    epochs = searched.epochs.copy()
+    epochs.loc[epochs["dataset"] == "d01", "score"] *= 1024.0
+    scaled = dataclasses.replace(searched, trials=trials, epochs=epochs)
+    assert answer(fitted(method, scaled)) == answer(usual(method, family))
 
 
 def test_what_helps_everywhere_is_found(method, family):
@@ -114,7 +156,9 @@ def test_what_helps_everywhere_is_found(method, family):
     recommender = method.fit(Training(tried.without(LEFT_OUT)))
     candidates = tried.configs.iloc[tried.of(3)]
     worth = alike.worth(candidates, 3)
-    first = worth[recommender.rank(candidates, tried.target(3)).order[:5]]
+    early, probes = np.full(len(worth), np.nan), recommender.probes(candidates, tried.target(3))
+    early[probes] = tried.early[tried.of(3)[probes], 3]
+    first = worth[recommender.rank(candidates, tried.target(3), early).order[:5]]
     if method.name == "random":
         assert first.mean() < np.quantile(worth, 0.75)
     else:

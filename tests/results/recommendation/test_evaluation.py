@@ -10,35 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from distiller.results.recommendation import METHODS, Method, Ranking, choose, evaluate, read_tried
+from distiller.results.recommendation import METHODS, choose, evaluate, read_tried
 from distiller.results.recommendation.evaluation import KS, worth
 from distiller.results.recommendation.luck import best_of_random, until_as_good
-from distiller.results.recommendation.recommender import Unasking
 from distiller.results.recommendation.shrinkage import noise_of, shrunk
 from distiller.spaces.errors import InputError
+from tests.results.recommendation.told import told
 from tests.truth.families import Family, deleted
 
 FAMILY = Family(6, 20, noise=0.0, common=1.0, own=0.3)
-
-
-class Told(Unasking):
-    """Ranks as it is told, by the config's worth on its dataset."""
-
-    def __init__(self, value):
-        self.value = value
-
-    def rank(self, candidates, target, early=None):
-        value = self.value(candidates)
-        return Ranking(np.argsort(-value), np.zeros(len(value)), 0.0)
-
-
-def told(name, tried, error=0.0):
-    """Knows the scores of the datasets left out, but for an error in their standard deviations."""
-    scores = (tried.score - np.nanmean(tried.score, axis=0)) / np.nanstd(tried.score, axis=0)
-    known = pd.Series(np.nanmax(scores, axis=1), tried.configs.index)
-    rng = np.random.default_rng(0)
-    blurred = known + error * rng.normal(size=len(known))
-    return Method(name, "knows", lambda training: Told(lambda configs: blurred.loc[configs.index].to_numpy()))
 
 
 def test_random_trials_until_one_is_as_good_as_simulation_says():
@@ -156,7 +136,7 @@ def test_what_is_known_of_the_noise_is_said():
 
 def test_two_groups_are_the_fewest():
     """Fitted to a single dataset, every recommender still answers."""
-    found = evaluate(Family(2, 12).tried())
+    found = evaluate(Family(2, 12, early="telling").tried())
     assert [len(one.datasets) for one in found.results] == [2] * len(METHODS)
     assert all(np.isfinite(one.regret[5].value) for one in found.results)
 

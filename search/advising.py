@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from distiller.search.checkpoints import teacher_config
 from distiller.search.describing import described
 from distiller.search.plan import planned_space, teachers_of
 from distiller.search.prepared import check_inputs
+from distiller.search.probing import probed
 from distiller.search.recommendation_text import render_recommendation
 from distiller.search.recommending import Recommendation, read_and_evaluated, recommended
 from distiller.search.tokenizers import tokenizers_of
@@ -35,6 +37,7 @@ def advised(
     wanted: Wanted,
     top: int,
     said: Callable[[str], None],
+    probing: bool = False,
 ) -> list[Recommendation]:
     """For each dataset of a sweep, configs to train.
 
@@ -44,6 +47,7 @@ def advised(
         sweeps: which of its sweeps count; none for all but the one of this name.
         related, without: groups of datasets; datasets that are left out with their groups.
         said: told what is being done.
+        probing: whether cheap trials are run, where a recommender asks for them.
 
     Raises:
         InputError: the data, a teacher, or something asked for is not right.
@@ -57,12 +61,16 @@ def advised(
     for dataset in sweep.datasets:
         facts: dict[str, Any] = {}
         notes: tuple[str, ...] = ()
+        trial = None
         if earlier is not None:
             said(f"{dataset}: its teacher and what it is like")
             here = described(sweep, dataset, base, store)
             facts, notes = here.row, here.notes
+            if probing:
+                trial = partial(probed, here.material, sweep.budget.steps, said)
         place = place_of_dataset(sweep, dataset, base)
-        one = recommended(earlier, evaluation, dataset, place, facts, wanted, top, sweep.budget.steps)
+        steps = sweep.budget.steps
+        one = recommended(earlier, evaluation, dataset, place, facts, wanted, top, steps, trial)
         found.append(Recommendation(dataset, one.configs, one.advice, (*notes, *one.notes)))
     return found
 

@@ -24,10 +24,12 @@ class Described:
     """A dataset's row, as far as no trial is needed for it.
 
     Attributes:
+        material: the dataset and its teacher.
         notes: what a person should know of the data.
     """
 
     row: dict[str, Any]
+    material: Material
     notes: tuple[str, ...]
 
 
@@ -55,7 +57,8 @@ def described(sweep: SweepConfig, dataset: str, base: Path, store: Store | None)
         shelf,
     )
     features = meta_features(material, sweep.teachers, shelf)
-    return Described(dataset_row(sweep.name, MEAN.join(team), material, features), material.dataset.notes)
+    row = dataset_row(sweep.name, MEAN.join(team), material, features)
+    return Described(row, material, material.dataset.notes)
 
 
 def dataset_row(sweep: str, teacher: str, material: Material, features: Features) -> dict[str, Any]:

@@ -50,6 +50,12 @@ def recommend(
         list[str] | None,
         typer.Option(help="With --dataset: as if this dataset of the store, and its group, had never been."),
     ] = None,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe", help="Train a few configs for a short while first, where a recommender wins by that."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Good configs for a dataset that was never seen, from the trials of earlier ones."""
@@ -74,7 +80,7 @@ def recommend(
     read = parse_sweep(text, dataset, base)
     with errors.status("reading") as status:
         found = advised(
-            read, base, opened, sweep or (), related or (), without or (), wanted, top, status.update
+            read, base, opened, sweep or (), related or (), without or (), wanted, top, status.update, probe
         )
     paths = [write_recipes(read, base, one, opened.url if opened else "none", out) for one in found]
     if as_json:

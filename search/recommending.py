@@ -10,6 +10,7 @@ from distiller.results.export import chosen_sweep
 from distiller.results.recommendation import Advice, Chosen, Evaluation, choose, read_tried, suggest
 from distiller.results.recommendation.choose import too_few_to_choose
 from distiller.results.recommendation.predict import Predicted
+from distiller.results.recommendation.suggest import Probe
 from distiller.results.store import Store
 from distiller.search.candidates import Place, Wanted, fitting
 from distiller.search.earlier import Earlier, evaluated_once, named_sweeps, read_earlier, searched
@@ -20,6 +21,10 @@ from distiller.spaces.presets import PRESETS
 TOP = 5
 FALLBACK = ("distiller_best", "minilm_v2", "pkd", "distilbert", "hinton")
 """Presets to begin with where no trial speaks, one of each kind of recipe, the paper's own first."""
+
+
+Trial = Callable[[Mapping[str, PipelineConfig], float], Mapping[str, float]]
+"""Configs by id and a share of the budget, to their scores there by id."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,7 @@ def recommended(
     wanted: Wanted,
     top: int,
     steps: int,
+    probe: Trial | None = None,
 ) -> Recommendation:
     """From earlier trials, as far as they reach, then published recipes.
 
@@ -127,6 +133,7 @@ def recommended(
         evaluation: of the recommenders on `earlier`; None where all datasets are of one group.
         facts: the dataset's row: meta-features and the teacher's score.
         steps: the budget it is for.
+        probe: runs cheap trials, where a recommender asks for them.
     """
     notes: list[str] = []
     advice, configs = None, []
@@ -134,10 +141,10 @@ def recommended(
         notes += earlier.notes
         allowed, left_out = fitting(earlier.configs, earlier.costs, place, wanted)
         notes += left_out
-        chosen = choose(evaluation) if evaluation else too_few_to_choose(1)
+        chosen = choose(evaluation, probe is not None) if evaluation else too_few_to_choose(1)
         target = {name: float(value) for name, value in facts.items() if isinstance(value, (int, float))}
         ids = {name: config.config_id for name, config in allowed.items()}
-        advice = suggest(earlier.tried, chosen, evaluation, target, ids, top)
+        advice = suggest(earlier.tried, chosen, evaluation, target, ids, top, _probe(probe, allowed))
         configs = [
             Recommended(allowed[one.config_id], None, one.ratio, why_of(one, advice))
             for one in advice.suggestions
@@ -154,6 +161,12 @@ def recommended(
         notes.append(f"{why}: published recipes fill the rest, which nothing here has tried")
         configs += more
     return Recommendation(dataset, tuple(configs), advice, tuple(notes))
+
+
+def _probe(probe: Trial | None, allowed: Mapping[str, PipelineConfig]) -> Probe | None:
+    if probe is None:
+        return None
+    return lambda names, share: probe({name: allowed[name] for name in names}, share)
 
 
 def presets(place: Place, wanted: Wanted) -> list[Recommended]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from distiller.results.recommendation.evaluation import Evaluation, Result, group_means
-from distiller.results.recommendation.methods import PORTFOLIO, RANDOM
+from distiller.results.recommendation.methods import METHODS, PORTFOLIO, RANDOM
 
 K = 5
 """Trials that a recommendation is for."""
@@ -30,17 +30,21 @@ class Chosen:
     beats_random: bool
 
 
-def choose(found: Evaluation) -> Chosen:
+def choose(found: Evaluation, probing: bool = True) -> Chosen:
     """The lowest mean regret of what `K` full trials buy, probes paid from them; whatever is within a
     standard error of it and comes earlier in `METHODS` is taken instead. Random recommends nothing: it is
     only compared with.
 
     The standard error is that of the difference of the two over groups of datasets.
+
+    Args:
+        probing: whether cheap trials can be run; else methods that ask for them are left out.
     """
     results = {one.method: one for one in found.results}
     if len(found.groups) < FEWEST_GROUPS:
         return too_few_to_choose(len(found.groups))
-    able = [one for one in found.results if one.method != RANDOM and K in one.paid]
+    asking = {method.name for method in METHODS if method.asks and not probing}
+    able = [one for one in found.results if one.method not in {RANDOM, *asking} and K in one.paid]
     best = min(able, key=lambda one: one.paid[K].value)
     taken = next(one for one in able if _behind(one, best)[0] <= _behind(one, best)[1])
     lost = {one.method: one.paid[K].value for one in [results[RANDOM], *able]}

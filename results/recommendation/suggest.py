@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from distiller.results.comparison.report import plainly
 from distiller.results.recommendation.choose import Chosen
 from distiller.results.recommendation.evaluation import Evaluation
 from distiller.results.recommendation.methods import METHODS
 from distiller.results.recommendation.predict import Predicted, predict
-from distiller.results.recommendation.recommender import Target
-from distiller.results.recommendation.table import Tried
+from distiller.results.recommendation.recommender import Method, Recommender, Target
+from distiller.results.recommendation.table import Ints, Tried
 from distiller.results.recommendation.training import Training
 from distiller.results.recommendation.why import Near, Place, carried, nearest_datasets, places_of
+
+Probe = Callable[[Sequence[str], float], Mapping[str, float]]
+"""Ids of configs and a share of the budget to their scores there, NaN of one that failed."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,9 @@ def suggest(
     target: Target,
     allowed: Mapping[str, str],
     top: int,
+    probe: Probe | None = None,
     seed: int = 0,
+    methods: Sequence[Method] = METHODS,
 ) -> Advice:
     """The first `top` of the allowed configs, in the order of the chosen recommender fitted to all datasets.
 
@@ -79,11 +87,12 @@ def suggest(
         target: meta-features of the new dataset, None where they are unknown.
         allowed: ids of the configs that fit the new dataset, and under which id they would run there; of
             several that come to the same, the first is taken.
+        probe: runs the cheap trials that the recommender asks for, if any; without, it gets none.
     """
     training = Training(tried, seed)
-    method = next(one for one in METHODS if one.name == chosen.method)
+    method = next(one for one in methods if one.name == chosen.method)
     candidates = tried.configs[tried.configs.index.isin(list(allowed))]
-    order = method.fit(training).rank(candidates, target).order if len(candidates) else ()
+    order = _order(method.fit(training), tried, candidates, target, probe) if len(candidates) else ()
     first: dict[str, str] = {}
     for name in (str(candidates.index[i]) for i in order):
         first.setdefault(allowed[name], name)
@@ -104,6 +113,29 @@ def suggest(
         trials=tried.trials,
         notes=_notes(tried, chosen, found, any(one.reached for one in result.datasets) if result else False),
     )
+
+
+def _order(
+    recommender: Recommender, tried: Tried, candidates: pd.DataFrame, target: Target, probe: Probe | None
+) -> Ints:
+    asked = recommender.probes(candidates, target) if probe else ()
+    if probe is None or not len(asked):
+        return recommender.rank(candidates, target).order
+    scores = probe([str(candidates.index[i]) for i in asked], early_share(tried))
+    early = np.array([scores.get(str(name), np.nan) for name in candidates.index])
+    return recommender.rank(candidates, target, early).order
+
+
+def early_share(tried: Tried) -> float:
+    """The share of the budget behind the early scores of a typical dataset.
+
+    Raises:
+        ValueError: no dataset has early scores.
+    """
+    known = tried.fidelity[tried.fidelity > 0]
+    if not len(known):
+        raise ValueError("no dataset has early scores")
+    return float(np.median(known))
 
 
 def _notes(tried: Tried, chosen: Chosen, found: Evaluation | None, known: bool) -> tuple[str, ...]:

@@ -9,10 +9,14 @@ import pytest
 import yaml
 from rich.console import Console
 
+from distiller.pipelines.distill import Cohort, distill
+from distiller.pipelines.member import Member
 from distiller.results.store import Store
-from distiller.search.advising import auto_sweep
+from distiller.search.advising import auto_sweep, place_of_dataset
+from distiller.search.describing import described
 from distiller.search.earlier import KEPT, evaluated_once, read_earlier
 from distiller.search.frozen import freeze
+from distiller.search.probing import probed
 from distiller.search.rows import space_columns
 from distiller.search.warm import check_warm, warm_start
 from distiller.spaces.config import PipelineConfig
@@ -240,6 +244,22 @@ def test_auto_is_the_first_that_is_recommended_and_stays_it(known):
     assert auto_sweep(sweep, place.folder, store.url, ["auto"], console) == auto
     with pytest.raises(InputError, match="stands alone"):
         auto_sweep(sweep, place.folder, store.url, ["auto", "hinton"], console)
+
+
+def test_cheap_trials_are_the_beginning_of_full_ones(known):
+    place, store, configs = known
+    sweep = sweep_of(place)
+    material = described(sweep, "animals", place.folder, store).material
+    where = place_of_dataset(sweep, "animals", place.folder)
+    first = {name: where.fit(config) for name, config in list(configs.items())[:2]}
+    said = []
+    found = probed(material, 12, said.append, first, 1 / 3)
+    assert said == [f"animals: 4 of 12 steps of config {number} of 2" for number in (1, 2)]
+    for name, config in first.items():
+        cohort = Cohort((Member(config, 0),), 12, 0, evaluations=3)
+        (result,) = distill(cohort, material)
+        assert [point.step for point in result.curve] == [4, 8, 12]
+        assert found[name] == result.curve[0].score
 
 
 def test_other_commands_know_no_auto(refused, known):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from distiller.results.recommendation import METHODS, Training, choose, evaluate, suggest
+from distiller.results.recommendation import METHODS, Chosen, Training, choose, evaluate, suggest
 from distiller.results.recommendation.choose import too_few_to_choose
 from distiller.results.recommendation.training import WORST
 from distiller.results.recommendation.why import carried, nearest_datasets, places_of
+from tests.results.recommendation.told import asks
 from tests.truth.families import Family
 
 FAMILY = Family(6, 30, shared=True, noise=0.02)
@@ -108,3 +109,43 @@ def test_the_stage_that_makes_a_config_good_carries_it():
     share = ((worth - worth.median()) / (worth.max() - worth.median())).clip(lower=WORST)
     assert found["optimization"] == pytest.approx(share[best] - share.mean(), abs=0.2)
     assert all(abs(gain) < 0.1 for stage, gain in found.items() if stage != "optimization")
+
+
+def test_probes_are_run_where_they_are_asked_for_and_can_be():
+    """Half of the configs are allowed: of these it asks for three, one of which fails."""
+    tried = Family(6, 30, shared=True, early="telling").tried()
+    heard = []
+    methods = (asks(3, heard),)
+    own = {name: name for name in tried.configs.index[::2]}
+    asked = []
+
+    def probe(names, share):
+        asked.append((list(names), share))
+        return dict(zip(names, [0.2, np.nan, 0.9], strict=True))
+
+    chosen = Chosen("asks", "told to", True)
+    advice = suggest(tried, chosen, None, TARGET, own, 2, probe, methods=methods)
+    first = list(own)[:3]
+    assert asked == [(first, pytest.approx(np.median(tried.fidelity)))]
+    (candidates, early), *_ = heard
+    assert list(candidates.index) == list(own)
+    assert early[[0, 2]].tolist() == [0.2, 0.9]
+    assert np.isnan(early[[1, *range(3, 15)]]).all()
+    assert [one.config_id for one in advice.suggestions] == [first[2], first[0]]
+    suggest(tried, chosen, None, TARGET, own, 2, methods=methods)
+    assert heard[-1][1] is None
+
+
+def test_what_asks_for_probes_is_chosen_only_where_they_can_be_run():
+    tried = Family(8, 24, told=False, shared=True, early="telling").tried()
+    methods = [one for one in METHODS if one.name in ("random", "average", "curve")]
+    found = evaluate(tried, methods)
+    results = tuple(
+        dataclasses.replace(
+            one, paid={**one.paid, 5: dataclasses.replace(one.paid[5], value=0.0)},
+            datasets=tuple(dataclasses.replace(on, paid={**on.paid, 5: 0.0}) for on in one.datasets),
+        ) if one.method == "curve" else one for one in found.results
+    )  # fmt: skip
+    best = dataclasses.replace(found, results=results)
+    assert choose(best).method == "curve"
+    assert choose(best, probing=False).method == "average"

@@ -19,6 +19,7 @@ from distiller.spaces.errors import InputError
 from distiller.spaces.files import parse_yaml, validated
 from distiller.spaces.narrowing import nearest
 from distiller.spaces.optimization import Teacher
+from distiller.spaces.presets import augmentation_on, prediction_on
 from distiller.spaces.space import Space
 from distiller.spaces.student import Student, TeacherLayers
 
@@ -120,7 +121,8 @@ class Place:
         )
 
     def fit(self, config: PipelineConfig) -> PipelineConfig:
-        """The config with this dataset's teachers, in its space.
+        """The config with this dataset's teachers, in its space; what its task has no place for is left out
+        or stood in for, as in presets.
 
         Raises:
             InputError: why the dataset has no place for it.
@@ -129,6 +131,11 @@ class Place:
         if config.teacher_names not in teams:
             taught = tuple(Teacher(checkpoint=name) for name in teams[0])
             config = config.model_copy(update={"teacher": taught})
+        changes = {
+            "prediction": prediction_on(config.prediction, self.kind),
+            "augmentation": augmentation_on(config.augmentation, self.kind),
+        }
+        config = config.model_copy(update=changes)
         for stage, (choices, reason, _) in impossible(self.kind).items():
             for choice in config.slots(stage):
                 if id_of(type(choice)) in choices:
@@ -170,15 +177,22 @@ def fitting(
         )
     found: dict[str, PipelineConfig] = {}
     why: Counter[str] = Counter()
+    changed = 0
     known = {str(name): row for name, row in costs.to_dict("index").items()}
     for name, config in taken.items():
         reason = wanted.too_costly(known.get(name, {}))
         if reason is None:
             try:
-                found[name] = place.fit(config)
+                found[name] = fit = place.fit(config)
+                changed += fit.prediction != config.prediction or fit.augmentation != config.augmentation
                 continue
             except InputError as error:
                 reason = str(error)
         why[reason] += 1
+    if changed:
+        notes.append(
+            f"{changed} of {len(found)} configs have parts that a task of {place.kind} has no place for, and "
+            "are taken with what stands in for these"
+        )
     counted = [f"{count} of {len(taken)} configs left out: {reason}" for reason, count in why.most_common()]
     return found, notes + counted

@@ -32,6 +32,9 @@ from distiller.spaces.narrowing import nearest
 KEPT = "recommenders.json"
 """Beside the first sweep's file: the last evaluation, and what it was of."""
 
+REVISION = 1
+"""To be raised when recommenders or what is kept of them change."""
+
 _log = logging.getLogger("distiller.search")
 
 
@@ -148,7 +151,7 @@ def evaluated_once(
 
 def _digest(tried: Tried) -> str:
     """Of all that recommenders read, and of which there are."""
-    digest = hashlib.sha256(json.dumps([[one.name, one.says] for one in METHODS]).encode())
+    digest = hashlib.sha256(json.dumps([REVISION, [[one.name, one.says] for one in METHODS]]).encode())
     for table in (tried.configs, tried.meta):
         digest.update(table.astype(str).to_csv().encode())
     for array in (

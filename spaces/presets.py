@@ -56,18 +56,18 @@ class Preset:
         """
         return config.model_copy(
             update={
-                "augmentation": self._augmentation_on(task_kind),
+                "augmentation": augmentation_on(self.augmentation, task_kind),
                 "intermediate": self.intermediate,
-                "prediction": self._prediction_on(task_kind),
+                "prediction": prediction_on(self.prediction, task_kind),
             }
         )
 
     def departures(self, task_kind: str) -> list[str]:
         """What of the recipe such a task has no place for, and what stands in."""
         said = []
-        if self._prediction_on(task_kind) != self.prediction:
+        if prediction_on(self.prediction, task_kind) != self.prediction:
             said.append(f"prediction: scores have no classes, so mse stands in for {self.prediction.loss}")
-        left = self._augmentation_on(task_kind)
+        left = augmentation_on(self.augmentation, task_kind)
         said += [
             f"augmentation: without {slot.method}, as labels belong to single words"
             for slot in self.augmentation
@@ -75,17 +75,20 @@ class Preset:
         ]
         return said
 
-    def _prediction_on(self, task_kind: str) -> Prediction:
-        prediction = self.prediction
-        if task_kind == "regression" and not isinstance(prediction, (LabelsOnly, LogitMse, LogitL1)):
-            return LogitMse(hard_weight=prediction.hard_weight)
-        return prediction
 
-    def _augmentation_on(self, task_kind: str) -> tuple[Augmentation, ...]:
-        if task_kind not in ("qa", "token_classification"):
-            return self.augmentation
-        kept = tuple(s for s in self.augmentation if not isinstance(s, (Mixup, BackTranslation)))
-        return kept or (NoAugmentation(),)
+def prediction_on(prediction: Prediction, task_kind: str) -> Prediction:
+    """The loss, or what stands in for it where the task has no classes."""
+    if task_kind == "regression" and not isinstance(prediction, (LabelsOnly, LogitMse, LogitL1)):
+        return LogitMse(hard_weight=prediction.hard_weight)
+    return prediction
+
+
+def augmentation_on(slots: tuple[Augmentation, ...], task_kind: str) -> tuple[Augmentation, ...]:
+    """The slots less those that lose what belongs to single words."""
+    if task_kind not in ("qa", "token_classification"):
+        return slots
+    kept = tuple(slot for slot in slots if not isinstance(slot, (Mixup, BackTranslation)))
+    return kept or (NoAugmentation(),)
 
 
 BASELINES = ("no_teacher", "hinton")

@@ -55,6 +55,7 @@ class OnDataset:
             `probes`, for which random search could have run as many.
         reached: the scores of the first `KS[-1]`, in order, as shares of the teacher's; empty where that is
             unknown, and for random.
+        expected: the same as the other datasets had it (`Training.of_teacher`); NaN where they do not say.
     """
 
     dataset: str
@@ -66,6 +67,7 @@ class OnDataset:
     paid: Mapping[int, float]
     catch_up: Mapping[int, float]
     reached: tuple[float, ...] = ()
+    expected: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,11 @@ def evaluate(
                     found[method.name].append(_by_chance(tried, j))
                     continue
                 order, cost = _asked(recommender, tried, j)
-                found[method.name].append(_measured(tried, j, order.tolist(), cost))
+                on = _measured(tried, j, order.tolist(), cost)
+                if on.reached:
+                    first = tried.configs.iloc[tried.of(j)[order[: len(on.reached)]]]
+                    on = replace(on, expected=tuple(training.of_teacher(first).tolist()))
+                found[method.name].append(on)
     results = tuple(_result(method, found[method.name], seed) for method in methods)
     return Evaluation(
         results=results,

@@ -35,38 +35,50 @@ class Predicted:
     by_hint: bool
 
 
-def predict(found: Result, tried: Tried, target: Target, first: int, places: int = 1) -> Predicted | None:
-    """The best of `places` recommendations from the `first` (0) on, by what these reached on datasets that
-    were left out; None where no teacher's score is known.
+def predict(
+    found: Result, tried: Tried, target: Target, expected: Floats, first: int = 0
+) -> Predicted | None:
+    """What the best of some recommendations reaches; None where no teacher's score is known.
 
-    Datasets are taken as draws from one population: the interval is Student's for one more draw (its groups
-    are the units), about their mean or, where that predicts groups left out better, about the line over
-    `HINT`.
-    """
-    known = [on for on in found.datasets if len(on.reached) > first]
-    if not known:
-        return None
-    reached = group_means([(on.group, max(on.reached[first : first + places])) for on in known])
-    hints = group_means([(on.group, _hint(tried, on.dataset)) for on in known])
-    return predicted(reached, hints, hint_of(target))
-
-
-def predicted(reached: Floats, hints: Floats, hint: float) -> Predicted:
-    """One more draw of `reached`.
+    It is the best of `expected`, moved by how far the same places of the ranking were off on datasets that
+    were left out: picking the best on other datasets promises too much. These errors (of groups of datasets)
+    are taken as draws from one population, and the interval is Student's for one more draw, about their mean
+    or, where that predicts groups left out better, about the line over `HINT`.
 
     Args:
-        reached: [groups].
+        found: the recommender's evaluation.
+        expected: [recommendations] what they reach on earlier datasets (`Training.of_teacher`).
+        first: place of the first of them in the ranking, from 0.
+    """
+    last = first + len(expected)
+    known = [on for on in found.datasets if len(on.reached) >= last and np.isfinite(on.expected).all()]
+    if not known or not np.isfinite(expected).all():
+        return None
+    off = [(on.group, max(on.reached[first:last]) - max(on.expected[first:last])) for on in known]
+    errors = group_means(off)
+    hints = group_means([(on.group, _hint(tried, on.dataset)) for on in known])
+    error = predicted(errors, hints, hint_of(target))
+    best = float(expected.max())
+    low, high = (None if end is None else best + end for end in (error.low, error.high))
+    return Predicted(best + error.value, low, high, error.groups, error.by_hint)
+
+
+def predicted(drawn: Floats, hints: Floats, hint: float) -> Predicted:
+    """One more draw of a population.
+
+    Args:
+        drawn: [groups].
         hints: [groups] what goes with each, NaN where unknown.
         hint: of the draw, NaN where unknown.
     """
-    count = len(reached)
+    count = len(drawn)
     if count < FEWEST_GROUPS:
-        return Predicted(float(reached.mean()), None, None, count, False)
+        return Predicted(float(drawn.mean()), None, None, count, False)
     if count >= FEWEST_FOR_LINE and np.isfinite(hint) and np.isfinite(hints).all() and np.ptp(hints) > 0:
-        with_line, alone = _left_out(reached, np.column_stack([np.ones(count), hints])), _left_out(reached)
+        with_line, alone = _left_out(drawn, np.column_stack([np.ones(count), hints])), _left_out(drawn)
         if (with_line**2).sum() < (alone**2).sum():
-            return _draw(reached, np.column_stack([np.ones(count), hints]), np.array([1.0, hint]), True)
-    return _draw(reached, np.ones((count, 1)), np.ones(1), False)
+            return _draw(drawn, np.column_stack([np.ones(count), hints]), np.array([1.0, hint]), True)
+    return _draw(drawn, np.ones((count, 1)), np.ones(1), False)
 
 
 def hint_of(target: Target) -> float:
@@ -80,19 +92,19 @@ def _hint(tried: Tried, dataset: str) -> float:
     return hint_of(tried.target(tried.datasets.index(dataset)))
 
 
-def _left_out(reached: Floats, matrix: Floats | None = None) -> Floats:
+def _left_out(drawn: Floats, matrix: Floats | None = None) -> Floats:
     """[groups] errors of least squares at each group, left out."""
-    matrix = np.ones((len(reached), 1)) if matrix is None else matrix
+    matrix = np.ones((len(drawn), 1)) if matrix is None else matrix
     hat = matrix @ np.linalg.pinv(matrix)
-    return np.asarray((reached - hat @ reached) / np.maximum(1 - np.diag(hat), 1e-9))
+    return np.asarray((drawn - hat @ drawn) / np.maximum(1 - np.diag(hat), 1e-9))
 
 
-def _draw(reached: Floats, matrix: Floats, at: Floats, by_hint: bool) -> Predicted:
+def _draw(drawn: Floats, matrix: Floats, at: Floats, by_hint: bool) -> Predicted:
     count, columns = matrix.shape
     solved = np.linalg.pinv(matrix)
-    coefficients = solved @ reached
+    coefficients = solved @ drawn
     freedom = count - columns
-    variance = float(((reached - matrix @ coefficients) ** 2).sum()) / freedom
+    variance = float(((drawn - matrix @ coefficients) ** 2).sum()) / freedom
     error = np.sqrt(variance * (1 + float(at @ solved @ solved.T @ at)))
     reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * error)
     value = float(at @ coefficients)

@@ -98,13 +98,17 @@ def suggest(
         first.setdefault(allowed[name], name)
     ids = list(first.values())[:top]
     result = next((one for one in found.results if one.method == method.name), None) if found else None
-    ratios = [predict(result, tried, target, place) if result else None for place in range(len(ids))]
+    expected = training.of_teacher(tried.configs.loc[ids])
+    ratios = [
+        predict(result, tried, target, expected[place : place + 1], place) if result else None
+        for place in range(len(ids))
+    ]
     return Advice(
         suggestions=tuple(
             Suggestion(name, ratio, places_of(tried, name), carried(training, name))
             for name, ratio in zip(ids, ratios, strict=True)
         ),
-        best=predict(result, tried, target, 0, len(ids)) if result and ids else None,
+        best=predict(result, tried, target, expected) if result and ids else None,
         chosen=chosen,
         nearest=nearest_datasets(training, target),
         datasets=len(tried.datasets),

@@ -97,6 +97,19 @@ class Training:
             found.append((rest, tuple(j for j, group in enumerate(tried.groups) if group in out)))
         return tuple(found)
 
+    def of_teacher(self, configs: pd.DataFrame) -> Floats:
+        """[rows] the score as a share of the teacher's, mean over earlier datasets whose teacher's score is
+        known (and above 0), by their weight; where a config did not run, predicted. NaN without any."""
+        tried = self.tried
+        use = [j for j in range(len(tried.datasets)) if tried.teacher[j] > 0]
+        if not use:
+            return np.full(len(configs), np.nan)
+        middle = np.array([np.median(tried.score[tried.of(j), j]) for j in use])
+        best = np.array([tried.score[tried.of(j), j].max() for j in use])
+        share = self.filler.fill(configs, "share").value[:, use]
+        reached = (middle + share * (best - middle)) / tried.teacher[use]
+        return np.asarray(reached @ self.weight[use] / self.weight[use].sum())
+
     def known(self, configs: pd.DataFrame) -> Ints:
         """[rows] each config's number among the earlier ones, -1 where it is new."""
         return np.asarray(self.tried.configs.index.get_indexer(configs.index), dtype=np.intp)

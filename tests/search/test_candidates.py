@@ -10,6 +10,7 @@ from distiller.search.plan import OneTokenizer, Tokenizers
 from distiller.spaces.config import PipelineConfig
 from distiller.spaces.errors import InputError
 from distiller.spaces.narrowing import parse_space
+from distiller.spaces.prediction import LogitMse
 
 TEACHERS = {"teacher": {"checkpoint": "bert"}}
 CONFIGS = {
@@ -46,10 +47,15 @@ def test_earlier_teachers_are_replaced_by_the_datasets_own():
     assert found(two)[0]["kl"].teacher_name == "a+b"
 
 
-def test_what_a_task_makes_impossible_is_left_out_and_said():
+def test_something_stands_in_for_what_a_task_has_no_place_for():
     configs, notes = found(place("regression"))
-    assert list(configs) == ["mse"]
-    assert notes == ["4 of 5 configs left out: prediction kl: a regression has no class probabilities"]
+    assert list(configs) == list(CONFIGS)
+    assert configs["kl"].prediction == LogitMse(hard_weight=CONFIGS["kl"].prediction.hard_weight)
+    assert configs["mse"].prediction == CONFIGS["mse"].prediction
+    assert len(notes) == 1
+    assert notes[0].startswith("4 of 5 configs have parts that a task of regression has no place for")
+    mixed = PipelineConfig.model_validate({"augmentation": [{"method": "mixup"}, {"method": "random"}]})
+    assert [slot.method for slot in place("qa").fit(mixed).augmentation] == ["random"]
 
 
 def test_a_student_has_no_more_layers_than_its_teacher():

@@ -60,26 +60,32 @@ def test_two_groups_give_no_interval():
     assert found.value == pytest.approx(0.85)
 
 
-def on(dataset, group, *reached):
-    return SimpleNamespace(dataset=dataset, group=group, reached=reached)
+def on(dataset, group, reached=(), expected=()):
+    return SimpleNamespace(dataset=dataset, group=group, reached=reached, expected=expected)
 
 
-def test_groups_are_the_units_and_the_best_of_the_places_counts():
-    datasets = ("a-1", "a-2", "b", "c", "d")
+def test_what_is_expected_is_moved_by_the_errors_on_groups_left_out():
     result = SimpleNamespace(
         datasets=(
-            on("a-1", "a", 0.8, 0.9),
-            on("a-2", "a", 0.6, 0.5),
-            on("b", "b", 0.9, 0.7),
-            on("c", "c", 0.5, 0.6),
+            on("a-1", "a", (0.8, 0.9), (0.9, 0.9)),
+            on("a-2", "a", (0.6, 0.5), (0.7, 0.8)),
+            on("b", "b", (0.9, 0.7), (0.9, 0.6)),
+            on("c", "c", (0.5, 0.6), (0.8, 0.7)),
             on("d", "d"),  # its teacher's score is unknown
         )
     )
-    tried = SimpleNamespace(datasets=datasets, target=lambda j: {})
-    assert predict(result, tried, None, 0).value == pytest.approx(np.mean([0.7, 0.9, 0.5]))
-    assert predict(result, tried, None, 1).value == pytest.approx(np.mean([0.7, 0.7, 0.6]))
-    assert predict(result, tried, None, 0, 2).value == pytest.approx(np.mean([0.75, 0.9, 0.6]))
-    assert predict(SimpleNamespace(datasets=(on("d", "d"),)), tried, None, 0) is None
+    tried = SimpleNamespace(datasets=("a-1", "a-2", "b", "c", "d"), target=lambda j: {})
+    first = [-0.1, 0.0, -0.3]
+    found = predict(result, tried, None, np.array([0.95]))
+    assert found.value == pytest.approx(0.95 + np.mean(first))
+    reach = stats.t.ppf(0.975, 2) * np.std(first, ddof=1) * math.sqrt(1 + 1 / 3)
+    assert (found.low, found.high) == pytest.approx((found.value - reach, found.value + reach))
+    second = [(0.0 - 0.3) / 2, 0.1, -0.1]
+    assert predict(result, tried, None, np.array([0.9]), 1).value == pytest.approx(0.9 + np.mean(second))
+    best = [(0.0 - 0.2) / 2, 0.0, -0.2]
+    assert predict(result, tried, None, np.array([0.9, 0.7])).value == pytest.approx(0.9 + np.mean(best))
+    assert predict(SimpleNamespace(datasets=(on("d", "d"),)), tried, None, np.array([0.9])) is None
+    assert predict(result, tried, None, np.array([np.nan])) is None
 
 
 def test_the_hint_is_a_share_of_the_teachers_score():

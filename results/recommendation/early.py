@@ -22,7 +22,7 @@ class Early(NamedTuple):
 
     Attributes:
         score: by config id, the mean over the config's runs, higher is better.
-        fidelity: the share of the budget behind every one of them; NaN where there are none.
+        fidelity: the share of the budget behind them, up to the rounding of steps; NaN without any.
     """
 
     score: pd.Series
@@ -48,7 +48,7 @@ def early_scores(trials: pd.DataFrame, epochs: pd.DataFrame | None) -> Early:
     here = points[_at(points, share)]
     near = (here["fidelity"] - share).abs().sort_values(kind="stable").index
     once = here.loc[near].drop_duplicates("run")
-    return Early(once.groupby("config_id")["score"].mean(), float(share))
+    return Early(once.groupby("config_id")["score"].mean(), float(once["fidelity"].median()))
 
 
 def _points(ran: pd.DataFrame, epochs: pd.DataFrame | None) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from distiller.results.recommendation.meta import MetaFeatures
 from distiller.results.recommendation.proof import Calibration, Tested, agrees_best, loses_least
-from distiller.results.recommendation.ranking_trees import SMALL, TREES, RankingTrees
+from distiller.results.recommendation.ranking_trees import FEWER_ROWS, RankingTrees
 from distiller.results.recommendation.recommender import Early, Ranking, Target, Unasking
 from distiller.results.recommendation.simple import Portfolio
 from distiller.results.recommendation.table import Ints
@@ -44,7 +44,7 @@ class Learned(Unasking):
         if self._trees is None:
             found = self._portfolio.rank(candidates, target)
         else:
-            order = self._trees.order(candidates, target, self.variant[1])
+            order = self._trees.orders(candidates, target)[self.variant[1]]
             found = Ranking(order, np.full(len(order), np.nan), 0.0)
         regret = found.regret if self._losses is None else self._losses.regret(found.order)
         return Ranking(found.order, regret, found.predicted)
@@ -62,12 +62,12 @@ def _tested(training: Training) -> list[Tested[Variant]]:
     kinds: list[Kind] = ["trees", "trees with meta-features"] if MetaFeatures(training).names else ["trees"]
     for rest, out in training.folds:
         portfolio = Portfolio(rest)
-        models = {kind: RankingTrees(rest, kind != "trees", SMALL) for kind in kinds}
+        models = {kind: RankingTrees(rest, kind != "trees", FEWER_ROWS) for kind in kinds}
         for j in out:
             configs, target = tried.configs.iloc[tried.of(j)], tried.target(j)
             order: dict[Variant, Ints] = {PLAIN: portfolio.rank(configs, target).order}
             for kind, model in models.items():
-                order |= {(kind, trees): model.order(configs, target, trees) for trees in TREES}
+                order |= {(kind, trees): one for trees, one in model.orders(configs, target).items()}
             found.append(Tested(j, tried.groups[j], training.share[tried.of(j), j], order))
     return found
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
@@ -33,12 +33,19 @@ class Tested(Generic[Variant]):
     share: Floats
     order: dict[Variant, Ints]
 
+    @cached_property
+    def _rank(self) -> Floats:
+        """[configs] centred."""
+        rank = stats.rankdata(self.share)
+        return np.asarray(rank - rank.mean())
+
     def agreement(self, variant: Variant) -> float:
-        """Spearman's correlation of ranking and shares."""
-        if np.ptp(self.share) == 0:
+        """Spearman's correlation of ranking and shares, 0 where all are equal."""
+        count, spread = len(self._rank), float(np.sqrt((self._rank**2).sum()))
+        place = (count - 1) / 2 - np.arange(count)
+        if spread == 0:
             return 0.0
-        ordered = self.share[self.order[variant]]
-        return float(stats.spearmanr(-np.arange(len(ordered)), ordered).statistic)
+        return float(place @ self._rank[self.order[variant]]) / (spread * float(np.sqrt((place**2).sum())))
 
     def lost(self, variant: Variant) -> float:
         """The regret of the best of the first k, on average over k up to `FIRST`."""
@@ -73,9 +80,8 @@ def better(
 
 def over_groups(tested: Sequence[Tested[Variant]], of: Callable[[Tested[Variant]], float]) -> Floats:
     """[groups] means over the datasets of each."""
-    values = pd.Series([of(one) for one in tested])
-    means = values.groupby([one.group for one in tested]).mean()
-    return np.asarray(means, dtype=np.float64)
+    _, group = np.unique([one.group for one in tested], return_inverse=True)
+    return np.asarray(np.bincount(group, [of(one) for one in tested]) / np.bincount(group))
 
 
 class Calibration:

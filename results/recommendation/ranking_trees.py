@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import lightgbm
 import numpy as np
 import pandas as pd
 
-from distiller.results.recommendation.boosting import settings
+from distiller.results.recommendation.boosting import settings, staged
 from distiller.results.recommendation.meta import MetaFeatures
 from distiller.results.recommendation.recommender import Target, best_first
 from distiller.results.recommendation.table import Floats, Ints
@@ -20,22 +18,10 @@ GRADES = 15
 """Steps of how good a config is among those of its dataset; the square of one is its gain (LambdaMART, Burges
 2010)."""
 
-
-class Effort(NamedTuple):
-    """What the fit costs.
-
-    Attributes:
-        rows: most configs of one dataset that are learned from, evenly over their ranks.
-        top: places of a ranking whose configs are compared with all others.
-    """
-
-    rows: int
-    top: int
-
-
-WHOLE = Effort(500, 30)
-SMALL = Effort(150, 10)
-"""Enough to tell whether trees are worth it, at a quarter of the time."""
+MOST_ROWS = 500
+"""Configs of one dataset that are learned from, evenly over their ranks; more cost time and teach little."""
+FEWER_ROWS = 150
+"""Enough to tell whether trees are worth it."""
 
 
 class RankingTrees:
@@ -45,14 +31,14 @@ class RankingTrees:
     effect round: the product of the two is a feature.
     """
 
-    def __init__(self, training: Training, uses_meta: bool, effort: Effort = WHOLE):
+    def __init__(self, training: Training, uses_meta: bool, most: int = MOST_ROWS):
         self._training = training
         self._meta = MetaFeatures(training) if uses_meta else None
         middle = np.zeros(training.features.shape[1])
         self._middle = np.nanmean(training.features, axis=0) if len(middle) else middle
         tried, parts, grades, weights, sizes = training.tried, [], [], [], []
         for j in range(len(tried.datasets)):
-            rows = _thinned(tried.of(j), training.rank[:, j], effort.rows)
+            rows = _thinned(tried.of(j), training.rank[:, j], most)
             others = np.array([group != tried.groups[j] for group in tried.groups])
             elsewhere = _mean_share(training.share[rows], training.weight * others)
             at = None if self._meta is None else self._meta.matrix[j]
@@ -64,7 +50,6 @@ class RankingTrees:
         settled = settings(len(weight), training.seed) | {
             "objective": "lambdarank",
             "label_gain": [grade**2 for grade in range(GRADES)],
-            "lambdarank_truncation_level": effort.top,
         }
         data = lightgbm.Dataset(
             np.concatenate(parts),
@@ -75,15 +60,15 @@ class RankingTrees:
         )
         self._booster = lightgbm.train(settled, data, TREES[-1])
 
-    def order(self, candidates: pd.DataFrame, target: Target, trees: int) -> Ints:
-        """[candidates] numbers, the best first, by the first `trees` trees, which are a model too."""
+    def orders(self, candidates: pd.DataFrame, target: Target) -> dict[int, Ints]:
+        """By each of `TREES`, [candidates] numbers, the best first: so many first trees are a model too."""
         training = self._training
         number = training.known(candidates)
         share = np.where((number >= 0)[:, None], training.share[number], np.nan)
         at = None if self._meta is None else self._meta.of(target)
         matrix = self._matrix(training.encoded(candidates), _mean_share(share, training.weight), at)
-        value = np.asarray(self._booster.predict(matrix, num_iteration=trees, num_threads=1))
-        return best_first(value, candidates)
+        values = staged(self._booster, matrix, TREES)
+        return {trees: best_first(value, candidates) for trees, value in zip(TREES, values, strict=True)}
 
     def _matrix(self, features: Floats, elsewhere: Floats, at: Floats | None) -> Floats:
         """[rows, features + 1, or as many again for each meta-feature]"""

@@ -46,6 +46,7 @@ def test_recommenders_are_compared_on_an_imported_table(command, refused, folder
     assert found["chosen"]["method"] in METHODS[1:]
     assert found["chosen"]["beats_random"]
     assert found["recommenders"]["average"]["teacher_regret"] == {}
+    assert any(note.startswith("curve: left out") for note in found["notes"])
 
     shown = command(folder, *arguments, "--related", "pairs=qqp,rte").stdout
     assert "leaving out one of 3 groups of datasets at a time" in shown
@@ -59,3 +60,29 @@ def test_recommenders_are_compared_on_an_imported_table(command, refused, folder
     assert "did you mean 'trials'" in refused(folder, *arguments, "--sweep", "trial")
     everything = "all=" + ",".join(TASKS)
     assert "none can be left out" in refused(folder, *arguments, "--related", everything)
+
+
+def test_cheap_trials_are_asked_for_where_the_table_has_learning_curves(command, tmp_path):
+    """On half of the tasks `mixup` is best, which shows after the first of three epochs."""
+    rng = np.random.default_rng(0)
+    lines = ["run,method,lr,task,epoch,val_acc"]
+    configs = [(["none", "mixup", "cutout"][number % 3], 10 ** rng.uniform(-5, -1)) for number in range(30)]
+    for place, task in enumerate("abcdefgh"):
+        for number, (method, lr) in enumerate(configs):
+            good = 0.1 * {"none": 0, "mixup": 1, "cutout": -1}[method] * (-1) ** place
+            for epoch in (1, 2, 3):
+                score = 0.4 + 0.1 * epoch + good + 0.01 * rng.normal()
+                lines.append(f"{task}{number},{method},{lr},{task},{epoch},{score}")
+    (tmp_path / "trials.csv").write_text("\n".join(lines))
+    (tmp_path / "mapping.yaml").write_text(command(tmp_path, "import", "trials.csv", "--suggest").stdout)
+    done = command(tmp_path, "import", "trials.csv", "--mapping", "mapping.yaml", "--store", "store")
+    assert done.returncode == 0, done.stderr
+    done = command(tmp_path, "recommend", "--evaluate", "--store", "store", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert list(found["recommenders"]) == [*METHODS, "curve"]
+    curve = found["recommenders"]["curve"]
+    assert curve["probes"] == pytest.approx(2)
+    assert list(curve["paid"]) == ["3", "5", "10"]
+    assert curve["regret"]["1"]["value"] < found["recommenders"]["learned"]["regret"]["1"]["value"]
+    assert any("cost so many full trials a dataset: curve 2.0" in note for note in found["notes"])

@@ -135,7 +135,7 @@ def read_tried(sweeps: Sequence[Searched], groups: Mapping[str, Sequence[str]] |
     several = pd.Series([d for sweep in sweeps for d in sweep.designs], dtype=object).value_counts()
     parts: list[pd.DataFrame] = []
     facts: dict[str, _Facts] = {}
-    left_out: list[str] = []
+    few: list[str] = []
     for sweep in sweeps:
         check_columns(sweep.trials)
         if "config_id" not in sweep.trials:
@@ -145,7 +145,7 @@ def read_tried(sweeps: Sequence[Searched], groups: Mapping[str, Sequence[str]] |
             rows = _runs(sweep.trials[sweep.trials["dataset"] == dataset])
             count = int(rows["config_id"].nunique())
             if count < FEWEST:
-                left_out.append(f"{name}: {count} configs ran in full, {FEWEST} are needed")
+                few.append(f"{name} ({count})")
                 continue
             asked = [q.column for q in design.questions() if q.column in rows]
             kept = rows[["config_id", "score", *dict.fromkeys(asked)]].assign(dataset=name)
@@ -183,7 +183,7 @@ def read_tried(sweeps: Sequence[Searched], groups: Mapping[str, Sequence[str]] |
         teacher=np.array([facts[name].teacher for name in names]),
         steered=np.array([facts[name].steered for name in names], dtype=np.intp),
         meta=pd.DataFrame([facts[name].meta for name in names], index=list(names), dtype=np.float64),
-        left_out=tuple(left_out),
+        left_out=(f"left out, as fewer than {FEWEST} configs ran in full: {', '.join(few)}",) if few else (),
     )
 
 

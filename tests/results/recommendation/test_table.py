@@ -150,7 +150,7 @@ def test_datasets_of_one_source_are_one_group():
 def test_what_says_too_little_is_left_out_or_refused():
     tried = read_tried([searched(rows([1, 2, 3, 4, 5]), rows([1, 2], "b"))])
     assert tried.datasets == ("a",)
-    assert tried.left_out == ("b: 2 configs ran in full, 5 are needed",)
+    assert tried.left_out == ("left out, as fewer than 5 configs ran in full: b (2)",)
     with pytest.raises(InputError, match="nothing to learn from: no dataset has 5 full search runs"):
         read_tried([searched(rows([1, 2], "b"))])
     bare = dataclasses.replace(SMALL.searched(), trials=SMALL.trials.drop(columns="fidelity"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -132,25 +133,29 @@ def read_tried(sweeps: Sequence[Searched], groups: Mapping[str, Sequence[str]] |
         InputError: a column is missing, or a group is wrong.
         TooLittleError: no dataset has enough full runs.
     """
-    several = pd.Series([d for sweep in sweeps for d in sweep.designs], dtype=object).value_counts()
-    parts: list[pd.DataFrame] = []
-    facts: dict[str, _Facts] = {}
+    ran: list[tuple[Searched, str, pd.DataFrame]] = []
     few: list[str] = []
     for sweep in sweeps:
         check_columns(sweep.trials)
         if "config_id" not in sweep.trials:
             raise InputError(f"{sweep.name}: trials.config_id: no such column; pass rows of the trials table")
-        for dataset, design in sweep.designs.items():
-            name = f"{sweep.name}/{dataset}" if several[dataset] > 1 else dataset
+        for dataset in sweep.designs:
             rows = _runs(sweep.trials[sweep.trials["dataset"] == dataset])
             count = int(rows["config_id"].nunique())
-            if count < FEWEST:
-                few.append(f"{name} ({count})")
-                continue
-            asked = [q.column for q in design.questions() if q.column in rows]
-            kept = rows[["config_id", "score", *dict.fromkeys(asked)]].assign(dataset=name)
-            parts.append(kept.astype(object))  # a column may be all null in one sweep, of any type in another
-            facts[name] = _facts(sweep, dataset, design, rows)
+            if count >= FEWEST:
+                ran.append((sweep, dataset, rows))
+            else:
+                few.append(f"{dataset} ({count})")
+    several = Counter(dataset for _, dataset, _ in ran)
+    parts: list[pd.DataFrame] = []
+    facts: dict[str, _Facts] = {}
+    for sweep, dataset, rows in ran:
+        design = sweep.designs[dataset]
+        name = f"{sweep.name}/{dataset}" if several[dataset] > 1 else dataset
+        asked = [q.column for q in design.questions() if q.column in rows]
+        kept = rows[["config_id", "score", *dict.fromkeys(asked)]].assign(dataset=name)
+        parts.append(kept.astype(object))  # a column may be all null in one sweep, of any type in another
+        facts[name] = _facts(sweep, dataset, design, rows)
     if not parts:
         raise TooLittleError(
             f"nothing to learn from: no dataset has {FEWEST} full search runs; launch or import a sweep first"

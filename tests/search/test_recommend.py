@@ -268,3 +268,26 @@ def test_other_commands_know_no_auto(refused, known):
     assert "'recommen' is no preset" in refused(
         place.folder, "launch", "new.yaml", "--warm-start", "recommen"
     )
+
+
+@pytest.mark.slow
+def test_auto_and_warm_starts_are_launched(known):
+    place, store, configs = known
+    rates = {config.optimization.learning_rate for config in configs.values()}
+    text = NEW.format(name="new", space=SPACE) + "search: {trials: 3, finalists: {top: 1, seeds: 2}}\n"
+    place.write("new.yaml", text)
+    for extra in (("--preset", "auto"), ("--warm-start", "recommend")):
+        for again in range(2):
+            done = place.run("launch", "new.yaml", "--store", "earlier", *extra)
+            assert done.returncode == 0, done.stderr
+        assert "every trial of this sweep has ended" in done.stdout
+    auto = store.read("trials", "new-auto").to_pylist()
+    assert [row["role"] for row in auto].count("search") == 1
+    assert [row["role"] for row in auto].count("finalist") == 2
+    assert {row["status"] for row in auto} == {"completed"}
+    (first,) = (row for row in auto if row["role"] == "search")
+    assert first["optimization_learning_rate"] in rates
+    warm = [row for row in store.read("trials", "new").to_pylist() if row["role"] == "search"]
+    assert [row["origin"] for row in warm] == ["warm"] * 3
+    assert {row["optimization_learning_rate"] for row in warm} <= rates
+    assert first["config_id"] in {row["config_id"] for row in warm}

@@ -277,7 +277,7 @@ def test_auto_and_warm_starts_are_launched(known):
     text = NEW.format(name="new", space=SPACE) + "search: {trials: 3, finalists: {top: 1, seeds: 2}}\n"
     place.write("new.yaml", text)
     for extra in (("--preset", "auto"), ("--warm-start", "recommend")):
-        for again in range(2):
+        for _ in range(2):
             done = place.run("launch", "new.yaml", "--store", "earlier", *extra)
             assert done.returncode == 0, done.stderr
         assert "every trial of this sweep has ended" in done.stdout

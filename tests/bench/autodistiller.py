@@ -84,36 +84,36 @@ def launch(folder: Path, written: dict[str, Any], store: str) -> None:
     subprocess.run([*DISTILLER, "launch", str(path), "--store", store, *out], check=True)
 
 
-def left_out(task: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """The recommended five and five random ones, searched and trained again; what is known of both."""
-    data = options.data.resolve()
-    final = {"top": TOP, "seeds": SEEDS}
+def recommended(task: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """What the other tasks recommend for one, as JSON."""
     path = folder / f"new-{task}.yaml"
-    path.write_text(write_yaml(sweep(f"new-{task}", data, folder, [task])), "utf-8")
-    out = folder / f"recommended-{task}"
-    asked = ["--dataset", str(path), *SWEEPS, "--without", task, "--top", str(TOP)]
+    path.write_text(write_yaml(sweep(f"new-{task}", options.data.resolve(), folder, [task])), "utf-8")
+    asked = ["--dataset", str(path), *SWEEPS, "--without", task, "--top", str(TOP), "--store", options.store]
     done = subprocess.run(
-        [*DISTILLER, "recommend", *asked, "--store", options.store, "--out", str(out), "--json"],
+        [*DISTILLER, "recommend", *asked, "--out", str(folder / f"recommended-{task}"), "--json"],
         check=True, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     (found,) = json.loads(done.stdout)
-    starts = [{"configs": file} for file in found["files"]]
+    return dict(found)
+
+
+def trained(task: str, files: list[str], options: argparse.Namespace, folder: Path) -> None:
+    """The recommended five and five random ones, searched and trained again."""
+    final = {"top": TOP, "seeds": SEEDS}
+    starts = [{"configs": file} for file in files]
     for name, search in {
         f"recommended-{task}": {"warm_start": starts},
         f"random-{task}": {"seed": 1000},
     }.items():
-        written = sweep(name, data, folder, [task], trials=TOP, finalists=final, **search)
+        written = sweep(name, options.data.resolve(), folder, [task], trials=TOP, finalists=final, **search)
         launch(folder, written, options.store)
-    return found
 
 
-def compared(tasks: list[str], found: dict[str, Any], store: str, console: Console) -> None:
-    """The winners of each way on test, as shares of the teacher, and what was predicted."""
+def compared(tasks: list[str], store: str, console: Console) -> None:
+    """The winners of each way on three new seeds, and on test as shares of the teacher's score."""
     opened = Store.open(store)
-    table = Table("task", "way", "trials", "validation", "test", "of the teacher", "predicted of validation")
+    table = Table("task", "way", "trials", "validation", "test", "of the teacher")
     for task in tasks:
-        best = found[task]["advice"]["best"]
-        said = f"{best['value']:.3f} ({best['low']:.3f} to {best['high']:.3f})" if best else "-"
         study = next(name for name, members in STUDY.items() if task in members)
         ways = {"recommended": f"recommended-{task}", "random": f"random-{task}", "best of all": study}
         for way, name in ways.items():
@@ -128,29 +128,30 @@ def compared(tasks: list[str], found: dict[str, Any], store: str, console: Conso
             spread = f" ± {statistics.stdev(winner.test.values):.4f}"
             table.add_row(
                 task, way, str(count), f"{winner.validation.mean:.4f}", f"{winner.test.mean:.4f}{spread}",
-                f"{winner.test.mean / board.teacher_test:.3f}", said if way == "recommended" else "",
+                f"{winner.test.mean / board.teacher_test:.3f}",
             )  # fmt: skip
         table.add_section()
     console.print(table)
-    for task in tasks:
-        console.print(again(task, found[task], store))
 
 
-def again(task: str, found: dict[str, Any], store: str) -> str:
-    """The recommended configs among the task's own trials, on one seed: it had run them all."""
+def foretold(found: dict[str, dict[str, Any]], store: str, console: Console) -> None:
+    """For each task left out, what its own trials say of the recommended configs: it had run them all."""
     trials = pd.concat([load(store, "trials", name) for name in STUDY])
-    rows = trials[
-        (trials["dataset"] == task) & (trials["role"] == "search") & (trials["status"] == "completed")
-    ]
-    same = rows[rows["config_id"].isin([one["config_id"] for one in found["configs"]])]
-    teacher = float(rows["teacher_score"].median())
-    reached = {
-        f"the best of the {len(same)} recommended": same["score"].max(),
-        "of five random ones on average": expected_best(rows["score"].to_numpy(float), TOP),
-        f"of all {len(rows)}": rows["score"].max(),
-    }
-    said = ", ".join(f"{which} {score / teacher:.3f}" for which, score in reached.items())
-    return f"{task}, own trials on one seed, validation as a share of the teacher's: {said}"
+    full = trials[(trials["role"] == "search") & (trials["status"] == "completed")]
+    columns = ("task", "by", "predicted", "best of five", "random five", "best of all", "of")
+    table = Table(*columns, title="validation on one seed, as shares of the teacher's score")
+    for task, one in found.items():
+        rows = full[full["dataset"] == task]
+        scores, teacher = rows["score"].to_numpy(float), float(rows["teacher_score"].median())
+        same = rows[rows["config_id"].isin([config["config_id"] for config in one["configs"]])]
+        best = one["advice"]["best"]
+        said = f"{best['value']:.2f} ({best['low']:.2f} to {best['high']:.2f})" if best else "-"
+        reached = f"{same['score'].max() / teacher:.3f} (of {len(same)})" if len(same) else "-"
+        table.add_row(
+            task, one["advice"]["chosen"]["method"], said, reached,
+            f"{expected_best(scores, TOP) / teacher:.3f}", f"{scores.max() / teacher:.3f}", str(len(rows)),
+        )  # fmt: skip
+    console.print(table)
 
 
 def main() -> None:
@@ -168,9 +169,13 @@ def main() -> None:
         search = {"trials": TRIALS[name], "same_configs": True, "finalists": final}
         launch(folder, sweep(name, options.data.resolve(), folder, tasks, **search), options.store)
     subprocess.run([*DISTILLER, "recommend", "--evaluate", *SWEEPS, "--store", options.store], check=True)
-    found = {task: left_out(task, options, folder) for task in options.left_out}
-    if found:
-        compared(options.left_out, found, options.store, console)
+    tasks = [task for members in STUDY.values() for task in members]
+    found = {task: recommended(task, options, folder) for task in tasks}
+    foretold(found, options.store, console)
+    for task in options.left_out:
+        trained(task, found[task]["files"], options, folder)
+    if options.left_out:
+        compared(options.left_out, options.store, console)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ Ints = npt.NDArray[np.intp]
 
 FEWEST = 5
 """Configs that ran in full, below which a dataset says too little."""
+FAR = 0.1
+"""Score of a teacher, below which it is too near to 0 for shares of it to mean anything."""
 NO_FEATURES = ("test_rows", "teacher_test_score")
 """Columns of the datasets table that speak of the test split."""
 
@@ -61,7 +63,7 @@ class Tried:
             share of the budget was run; NaN where unknown.
         fidelity: [datasets] that share, NaN where no early score is known.
         noise: [datasets] standard deviation between runs of a typical config, NaN where none was repeated.
-        teacher: [datasets] the teacher's score, NaN where unknown.
+        teacher: [datasets] the teacher's score, NaN where unknown or below `FAR`.
         steered: [datasets] configs that were not drawn from the prior.
         meta: [datasets, meta-features], NaN where unknown.
         left_out: what was left out and why, one sentence each.
@@ -162,6 +164,7 @@ def read_tried(sweeps: Sequence[Searched], groups: Mapping[str, Sequence[str]] |
         )
     rows = pd.concat(parts, ignore_index=True)
     names = tuple(sorted(facts))
+    near = [name for name in names if facts[name].teacher < FAR]
     columns = list(dict.fromkeys(q.column for name in names for q in facts[name].design.questions()))
     rows = rows.sort_values(["config_id", "dataset", "score"], kind="stable")
     configs = rows.drop_duplicates("config_id").set_index("config_id")
@@ -185,11 +188,18 @@ def read_tried(sweeps: Sequence[Searched], groups: Mapping[str, Sequence[str]] |
         early=np.column_stack([one.to_numpy(dtype=np.float64) for one in early]),
         fidelity=np.array([facts[name].early.fidelity for name in names]),
         noise=np.array([facts[name].noise for name in names]),
-        teacher=np.array([facts[name].teacher for name in names]),
+        teacher=np.array([np.nan if name in near else facts[name].teacher for name in names]),
         steered=np.array([facts[name].steered for name in names], dtype=np.intp),
         meta=pd.DataFrame([facts[name].meta for name in names], index=list(names), dtype=np.float64),
-        left_out=(f"left out, as fewer than {FEWEST} configs ran in full: {', '.join(few)}",) if few else (),
+        left_out=tuple(_left_out(few, near)),
     )
+
+
+def _left_out(few: Sequence[str], near: Sequence[str]) -> Iterator[str]:
+    if few:
+        yield f"left out, as fewer than {FEWEST} configs ran in full: {', '.join(few)}"
+    if near:
+        yield f"not counted in shares of the teacher's score, which is below {FAR} there: {', '.join(near)}"
 
 
 @dataclass(frozen=True)

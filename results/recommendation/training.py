@@ -99,7 +99,7 @@ class Training:
 
     def of_teacher(self, configs: pd.DataFrame) -> Floats:
         """[rows] the score as a share of the teacher's, mean over earlier datasets whose teacher's score is
-        known (and above 0), by their weight; where a config did not run, predicted. NaN without any."""
+        known, by their weight; where a config did not run, predicted. NaN without any."""
         tried = self.tried
         use = [j for j in range(len(tried.datasets)) if tried.teacher[j] > 0]
         if not use:

@@ -147,6 +147,16 @@ def test_datasets_of_one_source_are_one_group():
     assert read_tried([searched(*parts, datasets=described)]).groups == ("one", "one")
 
 
+def test_teachers_near_zero_are_no_measure():
+    family = Family(3, 6)
+    taught = family.meta.assign(teacher_score=[0.9, 0.099, -2.0])
+    tried = read_tried([dataclasses.replace(family.searched(), datasets=taught)])
+    assert tried.teacher[0] == 0.9
+    assert np.isnan(tried.teacher[1:]).all()
+    said = "not counted in shares of the teacher's score, which is below 0.1 there: d01, d02"
+    assert tried.left_out == (said,)
+
+
 def test_what_says_too_little_is_left_out_or_refused():
     tried = read_tried([searched(rows([1, 2, 3, 4, 5]), rows([1, 2], "b"))])
     assert tried.datasets == ("a",)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.material import Material, prepare_material
@@ -43,6 +44,7 @@ def described(sweep: SweepConfig, dataset: str, base: Path, store: Store | None)
         InputError: data or teacher are not right.
     """
     adopt_own_parts()
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     team = teachers_of(planned_space(sweep, dataset)[0])[0]
     shelf = TeacherShelf(store, keeps=False) if store else None
     material = prepare_material(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
 from distiller.pipelines.demand import Demand
 from distiller.pipelines.material import Material, prepare_material
@@ -16,6 +15,7 @@ from distiller.pipelines.own import adopt_own_parts
 from distiller.results.store import Store
 from distiller.search.plan import cache_from, planned_space, teachers_of
 from distiller.search.teacher_shelf import TeacherShelf
+from distiller.search.terminal import quiet_checkpoints
 from distiller.spaces.config import MEAN
 from distiller.spaces.sweep import SweepConfig
 
@@ -44,7 +44,7 @@ def described(sweep: SweepConfig, dataset: str, base: Path, store: Store | None)
         InputError: data or teacher are not right.
     """
     adopt_own_parts()
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    quiet_checkpoints()
     team = teachers_of(planned_space(sweep, dataset)[0])[0]
     shelf = TeacherShelf(store, keeps=False) if store else None
     material = prepare_material(

@@ -51,7 +51,7 @@ def as_yaml(config: PipelineConfig) -> str:
 def said_of(ratio: Predicted) -> str:
     """The share of the teacher's score in words."""
     interval = "" if ratio.low is None else f", 95% interval {ratio.low:.3f} to {ratio.high:.3f}"
-    basis = " (by the small student without a teacher)" if ratio.by_hint else ""
+    basis = f" (by {ratio.by})" if ratio.by else ""
     of = f"on {_counted(ratio.groups, 'group')} of datasets left out"
     return f"{ratio.value:.3f} of the teacher's score{interval}, {of}{basis}"
 

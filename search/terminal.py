@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Annotated, Any
 
 import typer
@@ -22,3 +23,12 @@ STORE = "results/data"
 def print_json(data: Any) -> None:
     """Standard output as JSON, indented, without NaN."""
     typer.echo(json.dumps(data, indent=1, allow_nan=False))
+
+
+def quiet_checkpoints() -> None:
+    """No bars and no reports of checkpoints that are read, unless `--debug` shows all that is logged."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if not logging.getLogger().isEnabledFor(logging.INFO):
+        transformers.utils.logging.set_verbosity_error()

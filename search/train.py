@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import transformers
 from rich.console import Console
 
 from distiller.pipelines.augment.requirements import check_choice
@@ -20,6 +19,7 @@ from distiller.pipelines.own import adopt_own_parts
 from distiller.pipelines.save import check_target, save_student
 from distiller.pipelines.student import layers_of
 from distiller.search.plan import cache_from
+from distiller.search.terminal import quiet_checkpoints
 from distiller.spaces.errors import InputError
 from distiller.spaces.files import read_text
 from distiller.spaces.recipe import parse_recipe
@@ -62,7 +62,7 @@ def train_recipe(path: Path, out: Path, seeds: int, first_seed: int, console: Co
         InputError: the recipe, its data or its teacher is not right, or `out` cannot be written.
         RuntimeError: a student failed.
     """
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    quiet_checkpoints()
     recipe = parse_recipe(read_text(path), str(path), path.resolve().parent)
     adopt_own_parts()
     if out.is_dir() and any(out.iterdir()):  # it may hold a model that took days

@@ -9,53 +9,58 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from distiller.results.recommendation.predict import FEWEST_FOR_LINE, hint_of, predict, predicted
+from distiller.results.recommendation.predict import FEWEST_FOR_LINE, HINTS, hint_of, predict, predicted
 
-NOTHING = np.full(20, np.nan)
+NAME, OTHER = HINTS
 
 
 def test_without_a_hint_it_is_students_prediction_interval():
     reached = np.array([0.8, 0.9, 0.97, 0.85])
-    found = predicted(reached, NOTHING[:4], math.nan)
+    found = predicted(reached, {}, {})
     reach = stats.t.ppf(0.975, 3) * reached.std(ddof=1) * math.sqrt(1 + 1 / 4)
     assert (found.value, found.low, found.high) == pytest.approx(
         (reached.mean(), reached.mean() - reach, reached.mean() + reach)
     )
-    assert (found.groups, found.by_hint) == (4, False)
+    assert (found.groups, found.by) == (4, None)
 
 
 def test_a_hint_that_tells_is_followed_along_a_line():
     rng = np.random.default_rng(0)
     hints = rng.uniform(0, 1, 10)
     reached = 0.5 + 0.4 * hints + rng.normal(0, 0.02, 10)
-    found = predicted(reached, hints, 0.9)
+    useless = rng.normal(size=10)
+    found = predicted(reached, {OTHER: useless, NAME: hints}, {OTHER: 0.0, NAME: 0.9})
     line = stats.linregress(hints, reached)
-    assert found.by_hint
+    assert found.by == NAME
     assert found.value == pytest.approx(line.intercept + line.slope * 0.9)
     error = np.sqrt(((reached - line.intercept - line.slope * hints) ** 2).sum() / 8)
     spread = ((hints - hints.mean()) ** 2).sum()
     reach = stats.t.ppf(0.975, 8) * error * math.sqrt(1 + 1 / 10 + (0.9 - hints.mean()) ** 2 / spread)
     assert found.high - found.low == pytest.approx(2 * reach)
-    assert not predicted(reached, hints, math.nan).by_hint
-    assert not predicted(reached[: FEWEST_FOR_LINE - 1], hints[: FEWEST_FOR_LINE - 1], 0.9).by_hint
+    assert predicted(reached, {NAME: hints}, {NAME: math.nan}).by is None
+    few = FEWEST_FOR_LINE - 1
+    assert predicted(reached[:few], {NAME: hints[:few]}, {NAME: 0.9}).by is None
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.3])
 @pytest.mark.parametrize("groups", [3, 8])
 def test_intervals_cover_one_more_draw(groups, slope):
-    """At nominal 95%; whether the line is taken is chosen by the same few groups."""
+    """At nominal 95%; which line is taken, if any, is chosen by the same few groups."""
     rng = np.random.default_rng(groups)
     inside = []
     for _ in range(1500):
         hints = rng.uniform(0, 1, groups + 1)
         reached = 0.7 + slope * hints + rng.normal(0, 0.1, groups + 1)
-        found = predicted(reached[:-1], hints[:-1], hints[-1])
+        other = rng.normal(size=groups + 1)
+        both = {NAME: hints, OTHER: other}
+        known = {name: values[:-1] for name, values in both.items()}
+        found = predicted(reached[:-1], known, {name: values[-1] for name, values in both.items()})
         inside.append(found.low <= reached[-1] <= found.high)
     assert 0.92 < np.mean(inside) < 0.975
 
 
 def test_two_groups_give_no_interval():
-    found = predicted(np.array([0.8, 0.9]), NOTHING[:2], math.nan)
+    found = predicted(np.array([0.8, 0.9]), {}, {})
     assert (found.low, found.high) == (None, None)
     assert found.value == pytest.approx(0.85)
 
@@ -89,11 +94,11 @@ def test_what_is_expected_is_moved_by_the_errors_on_groups_left_out():
 
 
 def test_the_hint_is_a_share_of_the_teachers_score():
-    assert hint_of({"small_student_score": 0.3, "teacher_score": 0.6}) == 0.5
+    assert hint_of({"small_student_score": 0.3, "teacher_score": 0.6}, "small_student_score") == 0.5
     for unknown in (
         None,
         {},
         {"small_student_score": 0.3},
         {"small_student_score": 0.3, "teacher_score": 0.0},
     ):
-        assert math.isnan(hint_of(unknown))
+        assert math.isnan(hint_of(unknown, "small_student_score"))

@@ -31,4 +31,4 @@ def quiet_checkpoints() -> None:
 
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if not logging.getLogger().isEnabledFor(logging.INFO):
-        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]

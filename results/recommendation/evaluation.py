@@ -152,6 +152,7 @@ def evaluate(
                 order, cost = _asked(recommender, tried, j)
                 found[method.name].append(_measured(tried, j, order.tolist(), cost))
     results = tuple(_result(method, found[method.name], seed) for method in methods)
+    probes = {one.method: one.probes for method, one in zip(methods, results, strict=True) if method.asks}
     return Evaluation(
         results=results,
         groups={
@@ -159,7 +160,7 @@ def evaluate(
         },
         configs=len(tried.configs),
         trials=tried.trials,
-        notes=notes(tried, len(groups), unable, {one.method: one.probes for one in results if one.probes}),
+        notes=notes(tried, len(groups), unable, probes),
     )
 
 

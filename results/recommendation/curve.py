@@ -16,8 +16,6 @@ from distiller.results.recommendation.training import Training, places
 
 PROBES = 6
 """Cheap trials; at a third of the budget they cost two full ones."""
-FEWEST = 2
-"""Early scores, below which there is nothing to compare."""
 NOISE = 0.03
 """Variance of a probe's place that no earlier dataset explains; places without any order have 1/12."""
 Variant = Literal["learned", "probed"]
@@ -47,7 +45,7 @@ class Curve:
         return self._moved.probes(candidates) if self.listens else np.zeros(0, dtype=np.intp)
 
     def rank(self, candidates: pd.DataFrame, target: Target, early: Early = None) -> Ranking:
-        if self._losses is None or early is None or int((~np.isnan(early)).sum()) < FEWEST:
+        if self._losses is None or early is None or not _differ(early):
             return self._learned.rank(candidates, target)
         order, predicted = self._moved.order(candidates, early)
         return Ranking(order, self._losses.regret(order), predicted)
@@ -94,7 +92,7 @@ class Moved:
 
 
 def _tested(training: Training) -> list[Tested[Variant]]:
-    """Every dataset, some groups left out at a time; ranked as learned where no probes are possible."""
+    """Every dataset, some groups left out at a time; ranked as learned where probes tell nothing."""
     tried, before, found = training.tried, learned(training), []
     known = {one.dataset: one for one in before.tested}
     for rest, out in training.folds:
@@ -104,9 +102,16 @@ def _tested(training: Training) -> list[Tested[Variant]]:
             candidates, early = tried.configs.iloc[rows], np.full(len(rows), np.nan)
             able = np.flatnonzero(~np.isnan(tried.early[rows, j]))
             both: dict[Variant, Ints] = {"learned": order, "probed": order}
-            if len(able) >= FEWEST and not np.isnan(rest.tried.early).all():
+            if len(able) and not np.isnan(rest.tried.early).all():
                 probes = able[moved.probes(candidates.iloc[able])]
                 early[probes] = tried.early[rows[probes], j]
+            if _differ(early):
                 both["probed"], _ = moved.order(candidates, early)
             found.append(Tested(j, tried.groups[j], known[j].share, both))
     return found
+
+
+def _differ(early: Floats) -> bool:
+    """Else there is nothing to compare."""
+    known = early[~np.isnan(early)]
+    return len(known) > 0 and bool((known != known[0]).any())

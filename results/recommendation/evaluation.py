@@ -161,6 +161,7 @@ def evaluate(
                     on = replace(on, expected=tuple(training.of_teacher(first).tolist()))
                 found[method.name].append(on)
     results = tuple(_result(method, found[method.name], seed) for method in methods)
+    probes = {one.method: one.probes for method, one in zip(methods, results, strict=True) if method.asks}
     return Evaluation(
         results=results,
         groups={
@@ -168,7 +169,7 @@ def evaluate(
         },
         configs=len(tried.configs),
         trials=tried.trials,
-        notes=notes(tried, len(groups), unable, {one.method: one.probes for one in results if one.probes}),
+        notes=notes(tried, len(groups), unable, probes),
     )
 
 

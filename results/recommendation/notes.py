@@ -16,7 +16,7 @@ def notes(tried: Tried, groups: int, unable: Sequence[str], probes: Mapping[str,
     Args:
         groups: how many are left out in turn.
         unable: recommenders that were left out for want of early scores.
-        probes: by recommender that asked for any, their mean cost in full trials.
+        probes: by recommender that may ask for any, their mean cost in full trials.
     """
     said = [*tried.left_out, *_of_probes(tried, unable, probes)]
     unknown = [name for name, sd in zip(tried.datasets, tried.noise, strict=True) if np.isnan(sd)]
@@ -49,21 +49,24 @@ def notes(tried: Tried, groups: int, unable: Sequence[str], probes: Mapping[str,
 
 
 def _of_probes(tried: Tried, unable: Sequence[str], probes: Mapping[str, float]) -> list[str]:
+    said = []
     if unable:
-        return [
+        said.append(
             f"{', '.join(unable)}: left out, since fewer than two groups of datasets have scores at a share "
             f"of the budget up to {MOST:g} (learning curves, or trials that were stopped)"
+        )
+    if silent := [name for name, cost in probes.items() if not cost]:
+        said.append(f"{', '.join(silent)}: no probes, since earlier datasets do not show that they help")
+    if costs := ", ".join(f"{name} {cost:.1f}" for name, cost in probes.items() if cost):
+        known = tried.fidelity[~np.isnan(tried.fidelity)]
+        shares = " to ".join(dict.fromkeys(f"{share:.3g}" for share in (known.min(), known.max())))
+        said.append(
+            f"probes are trials of {shares} of the budget, and cost so many full trials a dataset: {costs}; "
+            "regret and correlation do not count them, what k trials buy, random trials and the choice do"
+        )
+        without = [
+            name for name, share in zip(tried.datasets, tried.fidelity, strict=True) if np.isnan(share)
         ]
-    if not probes:
-        return []
-    known = tried.fidelity[~np.isnan(tried.fidelity)]
-    shares = " to ".join(dict.fromkeys(f"{share:.3g}" for share in (known.min(), known.max())))
-    costs = ", ".join(f"{name} {cost:.1f}" for name, cost in probes.items())
-    said = [
-        f"probes are trials of {shares} of the budget, and cost so many full trials a dataset: {costs}; "
-        "regret and correlation do not count them, what k trials buy, random trials and the choice do"
-    ]
-    without = [name for name, share in zip(tried.datasets, tried.fidelity, strict=True) if np.isnan(share)]
-    if without:
-        said.append(f"{', '.join(without)}: no early scores, so nothing is probed there")
+        if without:
+            said.append(f"{', '.join(without)}: no early scores, so nothing is probed there")
     return said

@@ -128,6 +128,14 @@ def test_whoever_asks_is_left_out_where_there_are_no_curves():
     assert "d02, d03, d04, d05: no early scores, so nothing is probed there" in found.notes
 
 
+def test_it_is_said_where_no_probes_are_asked_for():
+    tried = dataclasses.replace(FAMILY, early="telling").tried()
+    found = evaluate(tried, [METHODS[0], METHODS[1], asks(0, [])])
+    assert "asks: no probes, since earlier datasets do not show that they help" in found.notes
+    assert found.results[2].paid == found.results[2].regret
+    assert "are paid" not in shown(found)
+
+
 def test_the_choice_counts_the_probes():
     """Who asks for much is no better than who knows as much for nothing."""
     tried = dataclasses.replace(FAMILY, early="telling").tried()

@@ -93,7 +93,7 @@ ALIKE = (0.6, 0.85, 1.0)
 BELOW, SHRUNK = (0.10, 0.04, 0.0), (0.6, 0.8, 1.0)
 """Of each rung: how far its scores are below the final ones, and how much less they are apart."""
 OWN_NOISE = 0.5
-"""Share of the noise that each evaluation draws anew; the rest goes with the run. `Stopped` has others too."""
+"""Share of the noise that each evaluation draws anew; the rest goes with the run."""
 
 
 @dataclass(frozen=True)

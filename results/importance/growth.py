@@ -30,8 +30,6 @@ MOST_SETTLING = 2000
 """Rows that the growth is settled on."""
 PERSISTENCES, ONSETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0), (-0.5, -0.25, 0.25, 0.5, 1.0, 2.0)
 """Powers of z that w is first supposed to be; those that g may be."""
-NEEDED = 10.0
-"""Gain in log likelihood for which rungs have functions of their own."""
 FEWEST = 10
 """Rows that what all kinds of rows have in common counts for, beside a kind's own."""
 NEAR, CLOSE = 0.3, 0.005
@@ -51,7 +49,8 @@ def settled(basis: Basis, rows: Rows) -> Basis:
     if basis.rungs > 1:
         starts += [replace(start, apart=True) for start in starts]
     tried = [seen.improved(start) for start in starts]
-    best = max(tried, key=lambda one: seen.likelihood(one) - NEEDED * one.apart)
+    # A variance for each of so many terms makes any scores likelier (Akaike 1974).
+    best = max(tried, key=lambda one: seen.likelihood(one) - len(one.mains()))
     best = seen.improved(best)
     return _spread_over(basis, best, seen.steered)
 

@@ -20,6 +20,7 @@ from distiller.results.importance.evidence import (
 from distiller.results.importance.growth import settled
 from distiller.results.importance.report import (
     Importance,
+    Interval,
     PairShare,
     StageShare,
     SubsetShare,
@@ -195,19 +196,27 @@ def _stage_shares(stages: list[str], found: Shares, significance: float) -> list
         mine = [chosen for chosen in every if i in chosen]
         total = sum(found.part[chosen] for chosen in mine)
         p_value = found.p_value[i]
+        main_interval = found.interval([frozenset({i})], null=found.p_alone[i] >= NULL)
         given.append(
             StageShare(
                 stage,
                 main=found.part[frozenset({i})],
                 total=total,
                 shapley=sum(found.part[chosen] / len(chosen) for chosen in mine),
-                main_interval=found.interval([frozenset({i})], null=found.p_alone[i] >= NULL),
-                total_interval=found.interval(mine, null=p_value >= NULL),
+                main_interval=main_interval,
+                total_interval=no_lower(found.interval(mine, null=p_value >= NULL), main_interval),
                 influential=p_value < significance / len(stages) and total >= SHARE_NEEDED,
                 p_value=p_value,
             )
         )
     return given
+
+
+def no_lower(total: Interval | None, main: Interval | None) -> Interval | None:
+    """The interval of a total share, neither end below the main one's: the share itself cannot be."""
+    if total is None or main is None:
+        return total
+    return max(total[0], main[0]), max(total[1], main[1])
 
 
 def _counts(rows: Rows) -> tuple[int, int, int, int]:

@@ -17,9 +17,10 @@ from distiller.results.importance.evidence import (
     cross_validate,
     measured_on,
 )
-from distiller.results.importance.linear import Basis
+from distiller.results.importance.growth import settled
 from distiller.results.importance.report import (
     Importance,
+    Interval,
     PairShare,
     StageShare,
     SubsetShare,
@@ -27,6 +28,7 @@ from distiller.results.importance.report import (
 )
 from distiller.results.importance.rows import Rows, read_rows
 from distiller.results.importance.shares import ENOUGH_STEPS, Shares, shares, subsets
+from distiller.results.importance.terms import Basis
 from distiller.results.importance.top import TopShare, top_share
 
 FEWEST = 10
@@ -78,7 +80,7 @@ def importance(
         return _nothing(rows, few, top=top)
     if np.ptp(rows.score[rows.full]) == 0:
         return _nothing(rows, "all scores of full runs are equal")
-    basis = Basis.of(design, rows)
+    basis = settled(Basis.of(design, rows), rows)
     evidence = cross_validate(rows, basis, seed=seed, threads=threads)
     found = shares(rows, design, basis, evidence, seed=seed, intervals=intervals, threads=threads)
     if found is None:
@@ -194,19 +196,27 @@ def _stage_shares(stages: list[str], found: Shares, significance: float) -> list
         mine = [chosen for chosen in every if i in chosen]
         total = sum(found.part[chosen] for chosen in mine)
         p_value = found.p_value[i]
+        main_interval = found.interval([frozenset({i})], null=found.p_alone[i] >= NULL)
         given.append(
             StageShare(
                 stage,
                 main=found.part[frozenset({i})],
                 total=total,
                 shapley=sum(found.part[chosen] / len(chosen) for chosen in mine),
-                main_interval=found.interval([frozenset({i})], null=found.p_alone[i] >= NULL),
-                total_interval=found.interval(mine, null=p_value >= NULL),
+                main_interval=main_interval,
+                total_interval=no_lower(found.interval(mine, null=p_value >= NULL), main_interval),
                 influential=p_value < significance / len(stages) and total >= SHARE_NEEDED,
                 p_value=p_value,
             )
         )
     return given
+
+
+def no_lower(total: Interval | None, main: Interval | None) -> Interval | None:
+    """The interval of a total share, neither end below the main one's: the share itself cannot be."""
+    if total is None or main is None:
+        return total
+    return max(total[0], main[0]), max(total[1], main[1])
 
 
 def _counts(rows: Rows) -> tuple[int, int, int, int]:

@@ -24,7 +24,9 @@ from scipy import linalg, special
 
 from distiller.results.importance.basis import Block
 from distiller.results.importance.decomposition import Floats
-from distiller.results.importance.linear import Basis, Linear
+from distiller.results.importance.linear import Linear
+from distiller.results.importance.noise import LEAST_NEW
+from distiller.results.importance.terms import Basis
 
 FEWEST_ROWS, MOST_ROWS = 50, 1000
 """That variances are estimated from; the rest of more is left out."""
@@ -84,9 +86,12 @@ def rest(
 
     def kernel(chosen: Sequence[int]) -> Floats:
         product = np.prod([kernels[s] for s in chosen], axis=0)
-        return model.white.kernel(product if late is None else product * (late @ late.T), rows)
+        whole = model.white.kernel(product if late is None else product * (late @ late.T), rows)
+        return whole[np.ix_(kept, kept)]
 
-    y, fixed = model.white.y[rows], model.covariance(rows)
+    # A row that adds nothing to its run's last one is foretold exactly, and would leave no room for noise.
+    kept = np.flatnonzero(basis.noise.spread[rows] > 1.01 * LEAST_NEW)
+    y, fixed = model.white.y[rows[kept]], model.covariance(rows[kept])
     scale, noise = float(model.white.scale), model.found.noise
     probes = rng.choice([-1.0, 1.0], (len(y), PROBES))
     entered: list[Sequence[int]] = []

@@ -31,7 +31,7 @@ from tests.truth.shares import (
     tangled_shares,
 )
 from tests.truth.spaces import STAGES, design_of
-from tests.truth.sweeps import stopped, swept, tpe
+from tests.truth.sweeps import STOPPED, swept, tpe
 from tests.truth.tables import Case, curves, distinct, table
 from tests.truth.tree import Floats, stage_mix
 
@@ -131,7 +131,7 @@ SHAPES: dict[str, Make] = {
     "noise": FullRuns("noise", paired_shares, half),
     "repeats": repeats,
     "tpe": tpe,
-    "stopped": stopped,
+    **STOPPED,
     "swept": swept,
 }
 

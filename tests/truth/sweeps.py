@@ -110,10 +110,16 @@ class Learning:
     noise: Floats
 
     @classmethod
-    def random(cls, trials: int, rng: np.random.Generator) -> Learning:
-        final, early, noise_share = parted(paired_shares(rng), rng), parted(EARLY, rng), some_noise(rng)
+    def random(
+        cls,
+        trials: int,
+        rng: np.random.Generator,
+        own_noise: float = OWN_NOISE,
+        noise_of: Callable[[np.random.Generator], float] = some_noise,
+    ) -> Learning:
+        final, early, noise_share = parted(paired_shares(rng), rng), parted(EARLY, rng), noise_of(rng)
         own, of_run = rng.normal(size=(len(RUNGS), trials)), rng.normal(size=trials)
-        noise = OWN_NOISE**0.5 * own + (1 - OWN_NOISE) ** 0.5 * of_run
+        noise = own_noise**0.5 * own + (1 - own_noise) ** 0.5 * of_run
         return cls(final, early, noise_share, spread_of(noise_share) * noise)
 
     @property
@@ -132,14 +138,38 @@ class Learning:
         return self.final.truth(design_of(), self.noise_share)
 
 
-def stopped(trials: int, seed: int) -> Case:
+@dataclass(frozen=True)
+class Stopped:
     """Trials from the prior under asynchronous successive halving at 1/9, 1/3 and all of the budget, with
-    their curves. The null stage may have a part in early scores."""
-    rng = generator("stopped", seed)
-    learning = Learning.random(trials, rng)
-    drawn = distinct(design_of(), trials, rng)
-    reached = learning.scores(read_places(learning.questions, drawn), np.arange(trials))
-    return Case(*ended(drawn, reached, halved(reached)), design_of(), learning.truth())
+    their curves. The null stage may have a part in early scores.
+
+    Attributes:
+        own_noise: as `OWN_NOISE`.
+        noise: draws the share of the noise.
+    """
+
+    name: str
+    own_noise: float = OWN_NOISE
+    noise: Callable[[np.random.Generator], float] = some_noise
+
+    def __call__(self, trials: int, seed: int) -> Case:
+        rng = generator(self.name, seed)
+        learning = Learning.random(trials, rng, self.own_noise, self.noise)
+        drawn = distinct(design_of(), trials, rng)
+        reached = learning.scores(read_places(learning.questions, drawn), np.arange(trials))
+        return Case(*ended(drawn, reached, halved(reached)), design_of(), learning.truth())
+
+
+def no_noise(rng: np.random.Generator) -> float:
+    """None at all: a run's curve follows from its config."""
+    return 0.0
+
+
+STOPPED = {
+    shape.name: shape
+    for shape in (Stopped("stopped"), Stopped("stopped-smooth", 0.1), Stopped("stopped-exact", 0.0, no_noise))
+}
+"""By name: noise half of it each evaluation's own; nearly all of it a run's; none."""
 
 
 def swept(trials: int, seed: int, kept: Path | None = None) -> Case:

@@ -6,6 +6,7 @@ import pytest
 
 from distiller.results.design import Design
 from distiller.results.importance import ALL, importance, over_datasets
+from distiller.results.importance.estimate import no_lower
 from distiller.results.importance.text import render_importance
 from distiller.spaces.narrowing import parse_space
 
@@ -43,14 +44,35 @@ def test_the_mean_of_two_datasets_and_its_interval():
         assert stage.main == pytest.approx(sum(s.main for s in single) / 2)
         low, high = stage.main_interval
         assert low <= stage.main <= high
+        for one in (stage, *single):
+            assert all(t >= m for t, m in zip(one.total_interval, one.main_interval, strict=True))
         # Errors of two independent shares: the mean's interval is narrower than theirs on average.
         assert high - low <= sum(s.main_interval[1] - s.main_interval[0] for s in single) / 2 + 1e-12
     of = {stage.stage: stage for stage in mean.stages}
-    assert of["augmentation"].main == pytest.approx(0.2, abs=0.06)
+    assert of["augmentation"].main == pytest.approx(0.2, abs=0.1)
     assert sum(s.share for s in mean.subsets) == pytest.approx(1)
     assert "(a) to" in mean.caution[0]
     assert mean.to_dict()["stages"].keys() == found["a"].to_dict()["stages"].keys()
     render_importance(ALL, mean)
+
+
+def test_the_means_interval_holds_the_truth():
+    held = 0
+    for seed in range(6):
+        pair = {
+            name: importance(planted(20 * seed + first, share), DESIGN)
+            for name, first, share in (("a", 0, 0.1), ("b", 5, 0.3))
+        }
+        stages = {stage.stage: stage for stage in over_datasets(pair).stages}
+        low, high = stages["augmentation"].main_interval
+        held += low <= 0.2 <= high
+    assert held >= 4  # of 95% each: P(3 or fewer) = .002
+
+
+def test_a_total_interval_is_nowhere_below_the_main_one():
+    assert no_lower((0.0, 0.4), (0.1, 0.3)) == (0.1, 0.4)
+    assert no_lower((0.2, 0.25), (0.1, 0.3)) == (0.2, 0.3)
+    assert no_lower(None, (0.1, 0.3)) is None
 
 
 def test_one_dataset_has_no_mean_and_unsure_ones_do_not_count():

@@ -32,7 +32,7 @@ from distiller.spaces.narrowing import nearest
 KEPT = "recommenders.json"
 """Beside the first sweep's file: the last evaluation, and what it was of."""
 
-REVISION = 1
+REVISION = 2
 """To be raised when recommenders or what is kept of them change."""
 
 _log = logging.getLogger("distiller.search")

@@ -17,7 +17,7 @@ from distiller.results.importance.evidence import (
     cross_validate,
     measured_on,
 )
-from distiller.results.importance.growth import settled
+from distiller.results.importance.linear import Basis
 from distiller.results.importance.report import (
     Importance,
     Interval,
@@ -28,7 +28,6 @@ from distiller.results.importance.report import (
 )
 from distiller.results.importance.rows import Rows, read_rows
 from distiller.results.importance.shares import ENOUGH_STEPS, Shares, shares, subsets
-from distiller.results.importance.terms import Basis
 from distiller.results.importance.top import TopShare, top_share
 
 FEWEST = 10
@@ -80,7 +79,7 @@ def importance(
         return _nothing(rows, few, top=top)
     if np.ptp(rows.score[rows.full]) == 0:
         return _nothing(rows, "all scores of full runs are equal")
-    basis = settled(Basis.of(design, rows), rows)
+    basis = Basis.of(design, rows)
     evidence = cross_validate(rows, basis, seed=seed, threads=threads)
     found = shares(rows, design, basis, evidence, seed=seed, intervals=intervals, threads=threads)
     if found is None:

@@ -10,9 +10,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from distiller.results.importance.decomposition import Floats
-from distiller.results.importance.linear import Linear
+from distiller.results.importance.linear import Basis, Linear
 from distiller.results.importance.rows import Rows
-from distiller.results.importance.terms import Basis
 from distiller.results.importance.trees import TREES, Surrogate
 
 FOLDS, MANY, MANY_CONFIGS = 5, 3000, 100

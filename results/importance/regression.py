@@ -2,11 +2,11 @@
 
     y = mean + sum_j X_j b_j + noise,    b_j ~ N(0, v_j diag(w_j)),    noise ~ N(0, s2) within a group of rows
 
-Rows of one group (seeds of a config) share an effect of variance `ratio` * s2, which is taken out by
-whitening, as is what the rows of a run carry on (`noise`). The variances are the likeliest ones in the light
-of the data (MacKay's fixed point, 1992, Neural Computation 4(3), with an exponential prior; it sends those of
-useless terms to 0); intervals come from the whole posterior, variances included, with half-Cauchy priors on
-their roots (Gelman 2006; the Gibbs steps of Makalic & Schmidt 2016, IEEE Signal Processing Letters 23(1)).
+Rows of one group (seeds of a config, rungs of a trial) share an effect of variance `ratio` * s2, which is
+taken out by whitening. The variances are the likeliest ones in the light of the data (MacKay's fixed point,
+1992, Neural Computation 4(3), with an exponential prior; it sends those of useless terms to 0); intervals
+come from the whole posterior, variances included, with half-Cauchy priors on their roots (Gelman 2006; the
+Gibbs steps of Makalic & Schmidt 2016, IEEE Signal Processing Letters 23(1)).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import numpy.typing as npt
 from scipy import linalg, special
 
 from distiller.results.importance.decomposition import Floats
-from distiller.results.importance.noise import Noise
 
 ITERATIONS, SETTLED = 40, 1e-3
 NEGLIGIBLE = 1e-5
@@ -83,7 +82,7 @@ class Whitened:
     """Rows of equal noise in which the effects of groups are gone, and their products.
 
     Args:
-        noise: what rows go on from which, and how much of theirs is new.
+        spread: [rows] noise standard deviations beside each other.
 
     Attributes:
         middle: the scores' mean, which was taken off first.
@@ -91,10 +90,11 @@ class Whitened:
     """
 
     def __init__(
-        self, terms: Sequence[Term], y: Floats, group: npt.NDArray[np.intp], ratio: float, noise: Noise
+        self, terms: Sequence[Term], y: Floats, group: npt.NDArray[np.intp], ratio: float, spread: Floats
     ):
-        self._group, self._ratio, self._noise = group, ratio, noise
-        self.log_volume = noise.log_volume - float(np.log1p(np.bincount(group) * ratio).sum() / 2)
+        self._group, self._ratio, self._spread = group, ratio, spread
+        shrunk = np.log1p(np.bincount(group) * ratio).sum() / 2
+        self.log_volume = -float(np.log(spread).sum() + shrunk)
         # Whitening brings rows to different heights: the less of the scores' mean, the less they then differ.
         self.middle = float(y.mean())
         self.y = self.whitened((y - self.middle)[:, None])[:, 0]
@@ -110,14 +110,14 @@ class Whitened:
 
     def whitened(self, matrix: Floats) -> Floats:
         """[rows, columns] of the same rows."""
-        return _whiten(self._noise.freed(matrix), self._group, self._ratio)
+        return _whiten(matrix / self._spread[:, None], self._group, self._ratio)
 
     def kernel(self, kernel: Floats, rows: npt.NDArray[np.intp]) -> Floats:
         """[rows, rows] covariance of some of the rows, of whole groups, as it is between whitened ones."""
         group = np.unique(self._group[rows], return_inverse=True)[1].reshape(-1)
-        noise = self._noise.at(np.isin(np.arange(len(self._group)), rows))
-        half = _whiten(noise.freed(kernel), group, self._ratio)
-        return _whiten(noise.freed(half.T), group, self._ratio)
+        spread = self._spread[rows][:, None]
+        half = _whiten(kernel / spread, group, self._ratio)
+        return _whiten(half.T / spread, group, self._ratio)
 
     def at(self, kept: Sequence[int]) -> npt.NDArray[np.intp]:
         """Numbers of the columns of these terms, the constant's first."""
@@ -140,7 +140,7 @@ def fit(
     y: Floats,
     group: npt.NDArray[np.intp],
     start: Fit | None = None,
-    noise: Noise | None = None,
+    spread: Floats | None = None,
 ) -> tuple[Fit, Whitened]:
     """The most likely variances and what follows from them.
 
@@ -148,16 +148,16 @@ def fit(
         y: [rows] scores.
         group: [rows] numbers of the groups from 0.
         start: an earlier fit of the first of the terms, whose ratio is kept.
-        noise: by default all rows have the same, and nothing in common.
+        spread: [rows] noise standard deviations beside each other; by default all the same.
     """
-    noise = Noise.alone(np.ones(len(y))) if noise is None else noise
+    spread = np.ones(len(y)) if spread is None else spread
     alone = len(np.unique(group)) == len(group)
     ratio = start.ratio if start else 0.0 if alone else 0.5
     for _ in range(1 if start or alone else 3):
-        white = Whitened(terms, y, group, ratio, noise)
+        white = Whitened(terms, y, group, ratio, spread)
         found = _likeliest(white, ratio, start)
         if start is None and not alone:
-            ratio = _between(noise.freed((y - found.predict(terms))[:, None])[:, 0], group)
+            ratio = _between((y - found.predict(terms)) / spread, group)
     return found, white
 
 

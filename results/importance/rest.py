@@ -24,9 +24,7 @@ from scipy import linalg, special
 
 from distiller.results.importance.basis import Block
 from distiller.results.importance.decomposition import Floats
-from distiller.results.importance.linear import Linear
-from distiller.results.importance.noise import LEAST_NEW
-from distiller.results.importance.terms import Basis
+from distiller.results.importance.linear import Basis, Linear
 
 FEWEST_ROWS, MOST_ROWS = 50, 1000
 """That variances are estimated from; the rest of more is left out."""
@@ -86,12 +84,9 @@ def rest(
 
     def kernel(chosen: Sequence[int]) -> Floats:
         product = np.prod([kernels[s] for s in chosen], axis=0)
-        whole = model.white.kernel(product if late is None else product * (late @ late.T), rows)
-        return whole[np.ix_(kept, kept)]
+        return model.white.kernel(product if late is None else product * (late @ late.T), rows)
 
-    # A row that adds nothing to its run's last one is foretold exactly, and would leave no room for noise.
-    kept = np.flatnonzero(basis.noise.spread[rows] > 1.01 * LEAST_NEW)
-    y, fixed = model.white.y[rows[kept]], model.covariance(rows[kept])
+    y, fixed = model.white.y[rows], model.covariance(rows)
     scale, noise = float(model.white.scale), model.found.noise
     probes = rng.choice([-1.0, 1.0], (len(y), PROBES))
     entered: list[Sequence[int]] = []

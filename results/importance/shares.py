@@ -11,11 +11,10 @@ import numpy as np
 from distiller.results.design import Design
 from distiller.results.importance.decomposition import Block, Floats, others
 from distiller.results.importance.evidence import Evidence, enough, swapped
-from distiller.results.importance.linear import Linear
+from distiller.results.importance.linear import Basis, Linear
 from distiller.results.importance.parameters import ParameterShare, Tree, scaled
 from distiller.results.importance.rest import rest
 from distiller.results.importance.rows import Rows, encode
-from distiller.results.importance.terms import Basis
 from distiller.results.importance.trees import Surrogate, corrected
 from distiller.spaces.encoding import Encoding
 

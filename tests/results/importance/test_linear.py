@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from distiller.results.importance import importance
-from distiller.results.importance.linear import Linear
+from distiller.results.importance.linear import Basis, Linear
 from distiller.results.importance.rows import read_rows
-from distiller.results.importance.terms import Basis
 from tests.truth.shares import additive_shares, parted
 from tests.truth.small import SHARES, base, response, small_design
 from tests.truth.spaces import design_of

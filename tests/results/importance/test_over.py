@@ -49,7 +49,7 @@ def test_the_mean_of_two_datasets_and_its_interval():
         # Errors of two independent shares: the mean's interval is narrower than theirs on average.
         assert high - low <= sum(s.main_interval[1] - s.main_interval[0] for s in single) / 2 + 1e-12
     of = {stage.stage: stage for stage in mean.stages}
-    assert of["augmentation"].main == pytest.approx(0.2, abs=0.1)
+    assert of["augmentation"].main == pytest.approx(0.2, abs=0.06)
     assert sum(s.share for s in mean.subsets) == pytest.approx(1)
     assert "(a) to" in mean.caution[0]
     assert mean.to_dict()["stages"].keys() == found["a"].to_dict()["stages"].keys()

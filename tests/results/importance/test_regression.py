@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from distiller.results.importance.noise import Noise
 from distiller.results.importance.regression import (
     WIDE,
     Posterior,
@@ -46,7 +45,7 @@ def test_likelihood_and_posterior_are_those_of_the_dense_gaussian(grouped, uneve
     terms, y = problem()
     group = ALONE // 3 if grouped else ALONE
     spread = np.where(ALONE % 2 == 0, 1.0, 1.7) if uneven else np.ones(80)
-    found, white = fit(terms, y, group, noise=Noise.alone(spread))
+    found, white = fit(terms, y, group, spread=spread)
     assert grouped or found.ratio == 0
     covariance = dense(terms, found, white, group, spread)
     apart = y - y.mean()
@@ -102,8 +101,8 @@ def test_where_the_scores_have_their_zero_does_not_matter():
     terms, y = problem()
     group = np.r_[np.arange(60), np.arange(20)]
     spread = np.where(ALONE % 2 == 0, 1.0, 1.6)
-    found, white = fit(terms, y, group, noise=Noise.alone(spread))
-    again, moved = fit(terms, y + 5000, group, noise=Noise.alone(spread))
+    found, white = fit(terms, y, group, spread=spread)
+    again, moved = fit(terms, y + 5000, group, spread=spread)
     assert 0 < found.ratio < 100
     np.testing.assert_allclose(again.variance, found.variance, rtol=1e-6)
     np.testing.assert_allclose(again.predict(terms), found.predict(terms) + 5000, rtol=1e-9)
@@ -168,7 +167,7 @@ def test_few_rows_and_many_say_the_same_of_the_posterior(rows):
     rng = np.random.default_rng(rows)
     terms = [Term.of(rng.normal(size=(rows, 20))), Term.of(rng.normal(size=(rows, 10)))]
     y = terms[0].matrix[:, 0] + rng.normal(size=rows)
-    white = Whitened(terms, y, np.arange(rows), 0.0, Noise.alone(np.ones(rows)))
+    white = Whitened(terms, y, np.arange(rows), 0.0, np.ones(rows))
     prior, noise = np.r_[WIDE * white.scale, rng.uniform(0.1, 2, size=30)], 0.7
     posterior = Posterior(white, np.arange(31), prior, noise)
     covariance = np.linalg.inv(white.gram / noise + np.diag(1 / prior))

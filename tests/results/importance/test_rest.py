@@ -10,11 +10,10 @@ from scipy import stats
 
 from distiller.results.importance import rest as beyond
 from distiller.results.importance.basis import stage_blocks
-from distiller.results.importance.linear import Linear
+from distiller.results.importance.linear import Basis, Linear
 from distiller.results.importance.regression import fit
 from distiller.results.importance.rest import Rest, rest, stage_kernel
 from distiller.results.importance.rows import read_rows
-from distiller.results.importance.terms import Basis
 from tests.truth.small import small_design
 from tests.truth.tables import distinct, table
 

@@ -40,7 +40,7 @@ from distiller.results.importance.rows import Rows
 SIGNIFICANCE = 0.05
 """Chance that any interaction enters where there is none."""
 MOST_INTERACTIONS = 8
-MOST_SELECTING = 2000
+MOST_SELECTING = 1500
 """Rows that interactions are chosen on; what was chosen is fitted to all."""
 MOST_OF_A_STAGE = 25
 """Functions of a stage that enter products with another stage's."""

@@ -28,6 +28,8 @@ from distiller.results.importance.linear import Basis, Linear
 
 FEWEST_ROWS, MOST_ROWS = 50, 1000
 """That variances are estimated from; the rest of more is left out."""
+LARGE, MOST_OF_LARGE = 2000, 600
+"""Of a table of more rows than the one, the other number is enough: its surrogate has learnt most by itself."""
 LARGEST_SET = 3
 SIGNIFICANCE = 0.05
 """Chance that any set enters where there is none."""
@@ -128,11 +130,12 @@ def stage_kernel(features: Sequence[Floats], blocks: Sequence[Block]) -> Floats:
 def _some(
     group: npt.NDArray[np.intp], prior: npt.NDArray[np.bool_], rng: np.random.Generator
 ) -> npt.NDArray[np.intp]:
-    """Rows of whole groups from the prior, `MOST_ROWS` at most."""
+    """Rows of whole groups from the prior, `MOST_ROWS` at most, fewer of large tables."""
+    most = MOST_ROWS if len(group) <= LARGE else MOST_OF_LARGE
     usable = np.setdiff1d(group[prior], group[~prior])
     size = np.bincount(group)[usable]
     order = rng.permutation(len(usable))
-    kept = usable[order[np.cumsum(size[order]) <= MOST_ROWS]]
+    kept = usable[order[np.cumsum(size[order]) <= most]]
     return np.flatnonzero(np.isin(group, kept))
 
 

@@ -29,7 +29,7 @@ from distiller.results.importance.linear import Basis, Linear
 FEWEST_ROWS, MOST_ROWS = 50, 1000
 """That variances are estimated from; the rest of more is left out."""
 LARGE, MOST_OF_LARGE = 2000, 600
-"""Of a table of more rows than the one, the other number is enough: its surrogate has learnt most by itself."""
+"""Of a table of more rows than the one, the other number is enough: its surrogate has learnt most itself."""
 LARGEST_SET = 3
 SIGNIFICANCE = 0.05
 """Chance that any set enters where there is none."""

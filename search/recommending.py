@@ -11,6 +11,7 @@ from distiller.results.recommendation import Advice, Chosen, Evaluation, choose,
 from distiller.results.recommendation.choose import too_few_to_choose
 from distiller.results.recommendation.predict import Predicted
 from distiller.results.recommendation.suggest import Probe
+from distiller.results.recommendation.table import FEWEST
 from distiller.results.store import Store
 from distiller.search.candidates import Place, Wanted, fitting
 from distiller.search.earlier import Earlier, evaluated_once, named_sweeps, read_earlier, searched
@@ -19,6 +20,7 @@ from distiller.spaces.errors import InputError
 from distiller.spaces.presets import PRESETS
 
 TOP = 5
+NOTHING = f"no earlier dataset has {FEWEST} configs that ran in full"
 FALLBACK = ("distiller_best", "minilm_v2", "pkd", "distilbert", "hinton")
 """Presets to begin with where no trial speaks, one of each kind of recipe, the paper's own first."""
 
@@ -157,7 +159,7 @@ def recommended(
         missing = top - len(configs)
         have = {one.config.config_id for one in configs}
         more = [one for one in presets(place, wanted) if one.config.config_id not in have][:missing]
-        why = "no earlier trials" if advice is None else f"{len(configs)} configs of earlier trials fit"
+        why = NOTHING if advice is None else f"{len(configs)} configs of earlier trials fit"
         notes.append(f"{why}: published recipes fill the rest, which nothing here has tried")
         configs += more
     return Recommendation(dataset, tuple(configs), advice, tuple(notes))

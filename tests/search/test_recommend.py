@@ -163,7 +163,7 @@ def test_without_trials_published_recipes_are_recommended(command, known, there)
     assert next(one["preset"] for one in found["configs"]) == "distiller_best"
     assert len(found["configs"]) == 5
     assert found["advice"] is None
-    assert any(note.startswith("no earlier trials") for note in found["notes"])
+    assert any(note.startswith("no earlier dataset has 5 configs") for note in found["notes"])
     first = PipelineConfig.model_validate(found["configs"][0]["config"])
     assert first.intermediate == PRESETS["distiller_best"].intermediate
 

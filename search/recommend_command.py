@@ -65,6 +65,16 @@ def recommend(
             "(--evaluate)"
         )
     if dataset is None:
+        asked: dict[str, object] = {
+            "--without": without,
+            "--probe": probe,
+            "--student": student,
+            "--max-parameters": max_parameters,
+            "--max-latency": max_latency,
+        }
+        for option, value in asked.items():
+            if value:
+                raise InputError(f"{option}: is for a new dataset; leave it out, or name one (--dataset)")
         _evaluate(store, sweep or (), related or (), as_json)
         return
     from distiller.results.store import Store

@@ -10,7 +10,7 @@ from distiller.results.export import chosen_sweep
 from distiller.results.recommendation import Advice, Chosen, Evaluation, choose, read_tried, suggest
 from distiller.results.recommendation.choose import too_few_to_choose
 from distiller.results.recommendation.predict import Predicted
-from distiller.results.recommendation.suggest import Probe
+from distiller.results.recommendation.suggest import Probe, Suggestion
 from distiller.results.recommendation.table import FEWEST
 from distiller.results.store import Store
 from distiller.search.candidates import Place, Wanted, fitting
@@ -161,6 +161,8 @@ def recommended(
         more = [one for one in presets(place, wanted) if one.config.config_id not in have][:missing]
         why = NOTHING if advice is None else f"{len(configs)} configs of earlier trials fit"
         notes.append(f"{why}: published recipes fill the rest, which nothing here has tried")
+        if more and (wanted.parameters is not None or wanted.latency_ms is not None):
+            notes.append("published recipes were not measured: whether they keep to the limits is not known")
         configs += more
     return Recommendation(dataset, tuple(configs), advice, tuple(notes))
 
@@ -184,7 +186,7 @@ def presets(place: Place, wanted: Wanted) -> list[Recommended]:
     return found
 
 
-def why_of(one: Any, advice: Advice) -> tuple[str, ...]:
+def why_of(one: Suggestion, advice: Advice) -> tuple[str, ...]:
     """In words: where it stood on the most alike datasets, and which stages carry it."""
     said = []
     near = [n.dataset for n in advice.nearest]

@@ -55,7 +55,7 @@ class OnDataset:
             `probes`, for which random search could have run as many.
         reached: the scores of the first `KS[-1]`, in order, as shares of the teacher's; empty where that is
             unknown, and for random.
-        expected: the same as the other datasets had it (`Training.of_teacher`); NaN where they do not say.
+        expected: the same as the other datasets had it (`Training.of_teacher`); empty where they do not say.
     """
 
     dataset: str
@@ -158,7 +158,8 @@ def evaluate(
                 on = _measured(tried, j, order.tolist(), cost)
                 if on.reached:
                     first = tried.configs.iloc[tried.of(j)[order[: len(on.reached)]]]
-                    on = replace(on, expected=tuple(training.of_teacher(first).tolist()))
+                    if np.isfinite(expected := training.of_teacher(first)).all():
+                        on = replace(on, expected=tuple(expected.tolist()))
                 found[method.name].append(on)
     results = tuple(_result(method, found[method.name], seed) for method in methods)
     probes = {one.method: one.probes for method, one in zip(methods, results, strict=True) if method.asks}

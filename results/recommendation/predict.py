@@ -53,7 +53,7 @@ def predict(
         first: place of the first of them in the ranking, from 0.
     """
     last = first + len(expected)
-    known = [on for on in found.datasets if len(on.reached) >= last and np.isfinite(on.expected).all()]
+    known = [on for on in found.datasets if min(len(on.reached), len(on.expected)) >= last]
     if not known or not np.isfinite(expected).all():
         return None
     off = [(on.group, max(on.reached[first:last]) - max(on.expected[first:last])) for on in known]

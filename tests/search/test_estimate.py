@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import yaml
 
+from distiller.pipelines.rehearsal import Sizes, TeacherPace
 from distiller.pipelines.room import GIB
 from distiller.search import materials
 from distiller.search.cache_plan import cache_notes
 from distiller.search.costs import costs_of
-from distiller.search.estimate import estimate, search_share
+from distiller.search.estimate import SMALL_STUDENT_SECONDS, _features_seconds, estimate, search_share
 from distiller.search.materials import material_for
 from distiller.search.prepare import prepare
 from distiller.search.schedulers import RungScheduler
@@ -165,3 +166,11 @@ def test_the_command_says_it(place, command):
     assert costs["gpu"]["students"] == 8
     assert costs["gpu"]["bytes"]["peak"] > costs["gpu"]["bytes"]["context"]
     assert [cost["dataset"] for cost in costs["datasets"]] == ["animals", "opinions"]
+
+
+@pytest.mark.parametrize(("train", "validation", "rows"), [(100, 50, 150), (5000, 1000, 1000)])
+def test_meta_features_cost_a_pass_over_a_sample_and_a_small_student(train, validation, rows):
+    data = SimpleNamespace(splits={"train": range(train), "validation": range(validation)})
+    pace, sizes = TeacherPace(0.01, 0.0, 0.0), Sizes(2.0, 30.0)
+    seconds = _features_seconds(data, pace, sizes)
+    assert seconds == pytest.approx(rows * 2 * 0.01 + SMALL_STUDENT_SECONDS)

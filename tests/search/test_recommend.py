@@ -141,6 +141,7 @@ def test_students_and_limits_are_kept_to(command, known):
     done = command(place.folder, *common, "--max-latency", "0.5")
     (found,) = json.loads(done.stdout)
     assert all(one["preset"] for one in found["configs"])
+    assert any("whether they keep to the limits is not known" in note for note in found["notes"])
 
 
 def test_a_dataset_and_its_group_can_be_left_out(command, refused, known):
@@ -182,6 +183,9 @@ def test_bad_requests_are_refused(refused, known):
     place, *_ = known
     assert "--dataset my.yaml" in refused(place.folder, "recommend", "--store", "earlier")
     assert "--dataset my.yaml" in refused(place.folder, "recommend", "--dataset", "new.yaml", "--evaluate")
+    for asked in (("--without", "fish"), ("--probe",), ("--student", "svd"), ("--max-latency", "2")):
+        said = refused(place.folder, "recommend", "--evaluate", "--store", "earlier", *asked)
+        assert said.startswith(f"{asked[0]}: is for a new dataset")
     assert "gone.yaml" in refused(place.folder, "recommend", "--dataset", "gone.yaml")
     assert "nowhere" in refused(place.folder, "recommend", "--dataset", "new.yaml", "--store", "nowhere")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from scipy import stats
 
-from distiller.results.recommendation import METHODS, Chosen, Training, choose, evaluate, suggest
+from distiller.results.recommendation import METHODS, Chosen, Evaluation, Training, choose, evaluate, suggest
 from distiller.results.recommendation.choose import too_few_to_choose
 from distiller.results.recommendation.training import WORST
 from distiller.results.recommendation.why import carried, nearest_datasets, places_of
@@ -70,6 +72,20 @@ def test_shares_of_teachers_are_predicted_where_they_are_known(tried, advised):
         assert one.ratio.value == pytest.approx(own + np.mean(off))
         assert one.ratio.low < one.ratio.value < one.ratio.high
     assert advice.best.low < advice.best.value < advice.best.high
+
+
+def test_one_known_teacher_predicts_nothing_and_leaves_no_gaps(tried):
+    """Left out, nothing is expected of it; all that is kept of an evaluation is written as strict JSON."""
+    level = 1 - np.nanmin(tried.score)
+    teacher = np.array([np.nanmax(tried.score) + level, *[np.nan] * 5])
+    known = dataclasses.replace(tried, score=tried.score + level, teacher=teacher)
+    found = evaluate(known, [one for one in METHODS if not one.asks])
+    assert {len(on.expected) for one in found.results for on in one.datasets} == {0}
+    assert any(on.reached for one in found.results for on in one.datasets)
+    json.dumps(TypeAdapter(Evaluation).dump_python(found, mode="json"), allow_nan=False)
+    own = {name: name for name in known.configs.index}
+    advice = suggest(known, choose(found), found, TARGET, own, 2)
+    assert [one.ratio for one in advice.suggestions] == [None, None]
 
 
 def test_one_group_is_no_evaluation_and_is_said_to_be_none(tried):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -37,8 +37,9 @@ SHARE_NEEDED = 0.02
 """An effect smaller than the surrogate's own error in shares is not called influential."""
 SIGNIFICANCE = 0.01
 """Chance, over all stages of a dataset, to call one influential that is not (Bonferroni)."""
-SIGNIFICANCE_STEERED = 1e-4
-"""The same where there are too few trials from the prior to measure on: a sampler's stages go together."""
+ENOUGH_SEEN = 3.0
+"""Full runs must differ in a stage's effect as much as so many draws from the prior, else its size at the
+full budget is an extrapolation."""
 NULL = 0.05
 """An interval begins at 0 where "no effect" has at least this p value."""
 
@@ -84,11 +85,10 @@ def importance(
     found = shares(rows, design, basis, evidence, seed=seed, intervals=intervals, threads=threads)
     if found is None:
         return _nothing(rows, "the surrogate finds no difference between configs", evidence, top)
-    measured = measured_on(rows)[1]
-    steered = not rows.prior[measured].all()
-    stages = _stage_shares(list(rows.stages), found, SIGNIFICANCE_STEERED if steered else SIGNIFICANCE)
-    verdict, reason = judge(rows, evidence, stages)
-    warnings = caution(rows, evidence, stages, intervals, found.unpredicted)
+    stages = _stage_shares(list(rows.stages), found)
+    unseen = {stage for stage, seen in zip(rows.stages, found.seen, strict=True) if seen < ENOUGH_SEEN}
+    verdict, reason = judge(rows, evidence, stages, unseen)
+    warnings = caution(rows, evidence, stages, intervals, found.unpredicted, unseen)
     if verdict != "ok":
         stages = [replace(share, influential=False) for share in stages]
     sets = sorted(((chosen, found.part[chosen]) for chosen in found.part), key=lambda one: -one[1])
@@ -113,8 +113,14 @@ def importance(
     )
 
 
-def judge(rows: Rows, evidence: Evidence, stages: Sequence[StageShare]) -> tuple[Verdict, str]:
-    """Whether the shares may be read as findings, and why."""
+def judge(
+    rows: Rows, evidence: Evidence, stages: Sequence[StageShare], unseen: Collection[str] = ()
+) -> tuple[Verdict, str]:
+    """Whether the shares may be read as findings, and why.
+
+    Args:
+        unseen: stages in which full runs hardly differ.
+    """
     fit = (
         f"held-out R2 is {evidence.r2:.2f} (95% lower bound {evidence.r2_low:.2f}) on "
         f"{measured_on(rows)[1].sum()} {evidence.measured_on}"
@@ -125,6 +131,12 @@ def judge(rows: Rows, evidence: Evidence, stages: Sequence[StageShare]) -> tuple
         return (
             "cannot tell",
             f"{fit}, but most of the variance lies in stages whose effect is not significant",
+        )
+    if sum(share.shapley for share in stages if share.stage in unseen) >= 0.5:
+        return (
+            "cannot tell",
+            f"{fit}, but most of the variance lies in stages in which full runs hardly differ: "
+            "how much of it is left at the full budget only stopped trials say",
         )
     return "ok", fit
 
@@ -149,6 +161,7 @@ def caution(
     stages: Sequence[StageShare],
     intervals: bool,
     unpredicted: float = 0.0,
+    unseen: Collection[str] = (),
 ) -> tuple[str, ...]:
     """What the shares rest on, and what they do not say."""
     others = ", ".join(f"{k} {v:.2f}" for k, v in evidence.r2_of.items() if k != evidence.surrogate)
@@ -182,13 +195,19 @@ def caution(
             f"{rows.trials - rows.full_trials} trials were stopped early and their learning curves are not "
             "at hand: what they show at their rung is compared with that of other stopped trials alone."
         )
+    guessed = [s.stage for s in stages if s.stage in unseen and s.total >= 0.1]
+    if guessed:
+        said.append(
+            f"Full runs hardly differ in {', '.join(guessed)}: the share rests on how scores grew in trials "
+            "that were stopped."
+        )
     doubtful = [s.stage for s in stages if not s.influential and s.total >= 0.1]
     if doubtful:
         said.append(f"The effect of {', '.join(doubtful)} is not significant: its share may be chance.")
     return tuple(said)
 
 
-def _stage_shares(stages: list[str], found: Shares, significance: float) -> list[StageShare]:
+def _stage_shares(stages: list[str], found: Shares) -> list[StageShare]:
     every = subsets(len(stages))
     given = []
     for i, stage in enumerate(stages):
@@ -204,7 +223,7 @@ def _stage_shares(stages: list[str], found: Shares, significance: float) -> list
                 shapley=sum(found.part[chosen] / len(chosen) for chosen in mine),
                 main_interval=main_interval,
                 total_interval=no_lower(found.interval(mine, null=p_value >= NULL), main_interval),
-                influential=p_value < significance / len(stages) and total >= SHARE_NEEDED,
+                influential=p_value < SIGNIFICANCE / len(stages) and total >= SHARE_NEEDED,
                 p_value=p_value,
             )
         )

@@ -14,6 +14,7 @@ stopped trial showed bears on the full budget as far as the trials that went on 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -44,7 +45,8 @@ MOST_SELECTING = 1500
 """Rows that interactions are chosen on; what was chosen is fitted to all."""
 MOST_OF_A_STAGE = 25
 """Functions of a stage that enter products with another stage's."""
-PERSISTENCES, ONSETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0), (-0.5, -0.25, 0.25, 0.5, 1.0, 2.0)
+PERSISTENCES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
+ONSETS = (-2.0, -1.0, -0.5, -0.25, 0.25, 0.5, 1.0, 2.0)
 FEWEST_AT_RUNG = 40
 LEAST_AT_RUNG = 1e-3
 """Noise at a rung, beside that of all: scores of a rung that are all the same have none of their own."""
@@ -56,12 +58,13 @@ STEERED = 1.6
 
 @dataclass(frozen=True)
 class Part:
-    """A term with what it is a function of: numbers of stages (none: a deviation at a rung) and, of a
-    stage's own effect, the block."""
+    """A term with what it is a function of: numbers of stages (none: what shows early alone), of a stage's
+    own effect the block, and of an early interaction the stages."""
 
     stages: frozenset[int]
     term: Term
     block: Block | None = None
+    early: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -198,10 +201,13 @@ class Candidate:
     stages: tuple[int, ...]
     form: Form
 
-    def on(self, basis: Basis) -> Part:
-        term = self.form([basis.blocks[s] for s in self.stages])
-        late = term.matrix * basis.late if basis.rungs else term.matrix
-        return Part(frozenset(self.stages), replace(term, matrix=late))
+    def on(self, basis: Basis) -> list[Part]:
+        """Its part in the score at the full budget, then the one in what shows early."""
+        term, stages = self.form([basis.blocks[s] for s in self.stages]), frozenset(self.stages)
+        if not basis.rungs:
+            return [Part(stages, term)]
+        late = Part(stages, replace(term, matrix=term.matrix * basis.late))
+        return [late, Part(frozenset(), replace(term, matrix=term.matrix * basis.early), early=stages)]
 
 
 def _of_choices(blocks: Sequence[Sequence[Block]]) -> Term:
@@ -285,19 +291,20 @@ class Linear:
             width = {part.stages: len(part.term.weight) for part in parts}
             asked = [(candidate, candidate.on(small)) for candidate in small.candidates(parts, found)]
             # Of one interaction there is one form at a time; a wider one takes the place of a narrower.
-            asked = [one for one in asked if len(one[1].term.weight) > width.get(one[1].stages, 0)]
+            asked = [one for one in asked if len(one[1][0].term.weight) > width.get(one[1][0].stages, 0)]
             most = max(most, len(asked))
             test = ScoreTest(found, white)
-            chances = [test.p_value(part.term) for _, part in asked]
+            chances = [min(len(pair) * test.p_value(part.term) for part in pair) for _, pair in asked]
             if not chances or min(chances) > SIGNIFICANCE / len(chances):
                 break
-            candidate, part = asked[int(np.argmin(chances))]
-            kept = [j for j, one in enumerate(parts) if one.stages != part.stages]
-            parts = [*(parts[j] for j in kept), part]
-            chosen = [one for one in chosen if frozenset(one.stages) != part.stages] + [candidate]
+            candidate, entering = asked[int(np.argmin(chances))]
+            stages = frozenset(candidate.stages)
+            kept = [j for j, one in enumerate(parts) if stages not in (one.stages, one.early)]
+            parts = [*(parts[j] for j in kept), *entering]
+            chosen = [one for one in chosen if frozenset(one.stages) != stages] + [candidate]
             start = replace(found, variance=found.variance[kept])
             found, white = fit([one.term for one in parts], score[rows], number, start, small.spread)
-        parts = [*basis.mains(), *(candidate.on(basis) for candidate in chosen)]
+        parts = [*basis.mains(), *(part for candidate in chosen for part in candidate.on(basis))]
         if rows.sum() < train.sum():
             cut = [replace(part.term, matrix=part.term.matrix[train]) for part in parts]
             found, white = fit(cut, score[train], _numbered(group[train]), spread=basis.spread[train])
@@ -330,6 +337,15 @@ class Linear:
         alone = min(1.0, len(own) * min(own, default=1.0))
         together = [self.asked * chance for j, chance in chances.items() if len(self.parts[j].stages) > 1]
         return alone, min(1.0, 2 * min([alone, *together])) if together else alone
+
+    def seen(self, stage: int, rows: npt.NDArray[np.bool_]) -> float:
+        """How many draws from the prior would differ in the stage's own effect as much as `rows` do."""
+        at, variance = np.zeros(int(rows.sum())), 0.0
+        for part, beta in zip(self.parts, self.found.coefficients, strict=True):
+            if part.stages == {stage} and part.block is not None:
+                at += part.block.matrix[rows] @ beta
+                variance += float(beta @ beta)
+        return float(((at - at.mean()) ** 2).sum() / variance) if variance > 0 else math.inf
 
 
 def _numbered(group: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

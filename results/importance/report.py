@@ -22,9 +22,9 @@ class StageShare:
         total: by the stage and all its interactions with other stages.
         shapley: interactions divided evenly among their stages; adds up to 1 over stages.
         main_interval, total_interval: 95%; None where none was asked for, or the trials give none.
-        influential: the verdict is ok, `total` is at least 0.02 and `p_value` is below 0.01 / number of
-            stages (1e-4 / number where trees could only be measured on trials that the sampler chose).
-        p_value: of "the stage has no effect".
+        influential: the verdict is ok, `total` is at least 0.02 and `p_value` below 0.01 / number of stages.
+        p_value: of "the stage has no effect". Where a sampler chose trials, n others from the prior must
+            confirm it: it is no less than theirs times n / 2400; where they are too few, a hundredfold.
     """
 
     stage: str

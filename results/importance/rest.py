@@ -79,19 +79,21 @@ def rest(
     rows = _some(group, prior, rng)
     if len(rows) < FEWEST_ROWS:
         return Rest((), np.zeros(0), np.zeros((0, 0)), np.zeros(0))
-    late = basis.late[rows] if basis.rungs else None
+    weights = {"full": basis.late[rows], "early": basis.early[rows]} if basis.rungs else {"full": None}
     kernels = [stage_kernel([block.matrix[rows] for block in blocks], blocks) for blocks in basis.blocks]
     sizes = range(1, LARGEST_SET + 1)
-    asked = [c for size in sizes for c in itertools.combinations(range(len(kernels)), size)]
+    sets = [c for size in sizes for c in itertools.combinations(range(len(kernels)), size)]
+    asked = [(chosen, at) for chosen in sets for at in weights]
 
-    def kernel(chosen: Sequence[int]) -> Floats:
-        product = np.prod([kernels[s] for s in chosen], axis=0)
-        return model.white.kernel(product if late is None else product * (late @ late.T), rows)
+    def kernel(one: tuple[Sequence[int], str]) -> Floats:
+        chosen, at = one
+        product, weight = np.prod([kernels[s] for s in chosen], axis=0), weights[at]
+        return model.white.kernel(product if weight is None else product * (weight @ weight.T), rows)
 
     y, fixed = model.white.y[rows], model.covariance(rows)
     scale, noise = float(model.white.scale), model.found.noise
     probes = rng.choice([-1.0, 1.0], (len(y), PROBES))
-    entered: list[Sequence[int]] = []
+    entered: list[tuple[Sequence[int], str]] = []
     held: list[Floats] = []
     chances: list[float] = []
     variance: Floats = np.zeros(0)
@@ -108,7 +110,9 @@ def rest(
         start = np.append(variance, START * scale)
         variance, noise, precision = _likeliest(fixed, held, y, start, noise, scale)
     errors: Floats = np.linalg.inv(_information(held, precision, y))[:-1, :-1].astype(np.float64)
-    return Rest(tuple(map(frozenset, entered)), variance, errors, np.minimum(chances, 1.0))
+    told = np.array([at == "full" for _, at in entered], dtype=bool)
+    stages = tuple(frozenset(chosen) for chosen, at in entered if at == "full")
+    return Rest(stages, variance[told], errors[np.ix_(told, told)], np.minimum(chances, 1.0)[told])
 
 
 def stage_kernel(features: Sequence[Floats], blocks: Sequence[Block]) -> Floats:

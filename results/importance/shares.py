@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from distiller.results.design import Design
 from distiller.results.importance.decomposition import Block, Floats, others
-from distiller.results.importance.evidence import Evidence, enough, swapped
+from distiller.results.importance.evidence import Evidence, enough, measured_on, swapped
 from distiller.results.importance.linear import Basis, Linear
 from distiller.results.importance.parameters import ParameterShare, Tree, scaled
 from distiller.results.importance.rest import rest
@@ -24,8 +25,18 @@ MODEL_ERROR, MODEL_ERROR_OF_SUMS = 0.05, 0.08
 """Standard deviation of what is wrong with a share, and with a sum of several, as a part of it, for want of
 terms. These and the next two were found on the synthetic benchmark (`tests/truth`), on other cases than
 those that measure coverage."""
-STEERED_ERROR, STOPPED_ERROR, STEERED_AND_STOPPED_ERROR = 0.02, 0.01, 0.05
-"""The same, not as a part of the share, where a sampler chose trials, a scheduler stopped some, or both."""
+STEERED_ERROR, STEERED_AND_STOPPED_ERROR = 0.02, 0.05
+"""The same, not as a part of the share, where a sampler chose trials, and where a scheduler stopped some as
+well."""
+STOPPED_ERROR, MOSTLY_SHARED = 0.12, 8.0
+"""The same where trials were stopped and none was steered, times the root of how many ran in full: how scores
+go on after the last stop, only those have shown. Twice as much where a run's evaluations have so many times
+more noise in common than of their own: what is wrong with the model of their growth then counts for more."""
+LENIENT = 2400
+"""What steered or stopped trials show is confirmed by n others where their p value is no more than this / n
+times the one asked for: the fewer they are, the less can they show themselves."""
+PARTIAL = 100.0
+"""Where they are too few, what the rest shows counts with a p value so many times its own."""
 ENOUGH_STEPS = 50
 """Held-out full runs from the prior below which trees are not put right, and have no intervals."""
 
@@ -39,6 +50,8 @@ class Shares:
     unpredicted: the sum of those parts of shares that `rest` alone found.
     variance: the explained variance, in squared units of the score.
     p_alone, p_value: [stages] of "no effect of the stage alone" and "no effect at all".
+    seen: [stages] how many full runs drawn from the prior would differ in the stage's own effect as much as
+        those that there are; infinite where no trial was stopped, or the surrogate is no linear one.
     parameters: of each stage in turn.
     """
 
@@ -49,6 +62,7 @@ class Shares:
     variance: float
     p_alone: Sequence[float]
     p_value: Sequence[float]
+    seen: Sequence[float]
     parameters: Sequence[ParameterShare]
 
     def interval(self, chosen: Sequence[Stages], *, null: bool) -> tuple[float, float] | None:
@@ -127,23 +141,37 @@ def _linear(rows: Rows, design: Design, basis: Basis, seed: int, intervals: bool
         for s in chosen:
             single, whole = chances[s]
             chances[s] = (min(single, 2 * chance) if len(chosen) == 1 else single, min(whole, 2 * chance))
-    # Steered and stopped trials are a choice: what only they show is not claimed.
+    # Steered and stopped trials are a choice: what only they show is claimed if it is plain to see.
     impartial = rows.prior & (rows.full if basis.rungs and not rows.curves else True)
-    if not impartial.all() and enough(rows, impartial):
-        fair = Linear.fit(basis.at(impartial), rows.score[impartial], rows.group[impartial])
-        again = [fair.p_values(s, model.found.noise) for s in range(len(stages))]
-        chances = [(max(a[0], b[0]), max(a[1], b[1])) for a, b in zip(chances, again, strict=True)]
+    if not impartial.all():
+        if enough(rows, impartial):
+            fair = Linear.fit(basis.at(impartial), rows.score[impartial], rows.group[impartial])
+            again = [fair.p_values(s, model.found.noise) for s in range(len(stages))]
+            lenient = max(1.0, LENIENT / len(np.unique(rows.group[impartial])))
+            chances = [
+                (max(a[0], b[0]), max(a[1], b[1] / lenient)) for a, b in zip(chances, again, strict=True)
+            ]
+        else:
+            chances = [(min(1.0, PARTIAL * a), min(1.0, PARTIAL * b)) for a, b in chances]
     part_of = {chosen: value / total for chosen, value in every.items()}
     unpredicted = float(left.variance.sum()) / total
     alone, overall = ([chance[i] for chance in chances] for i in (0, 1))
-    return Shares(part_of, drawn, _doubt(rows), unpredicted, total, alone, overall, parameters)
+    seen = [math.inf if rows.full.all() else model.seen(s, rows.full) for s in range(len(stages))]
+    doubt = _doubt(rows, model.found.ratio if rows.curves else 0.0)
+    return Shares(part_of, drawn, doubt, unpredicted, total, alone, overall, seen, parameters)
 
 
-def _doubt(rows: Rows) -> float:
+def _doubt(rows: Rows, shared: float = 0.0) -> float:
+    """Args:
+    shared: variance of the noise that evaluations of a run have in common, over that of their own.
+    """
     steered, stopped = not rows.prior.all(), not rows.full.all()
     if steered and stopped:
         return STEERED_AND_STOPPED_ERROR
-    return STEERED_ERROR * steered + STOPPED_ERROR * stopped
+    if stopped:
+        wrong = STOPPED_ERROR * (1 + min(shared / MOSTLY_SHARED, 1.0))
+        return wrong / math.sqrt(max(rows.full_trials, 1))
+    return STEERED_ERROR * steered
 
 
 def _trees(
@@ -177,10 +205,12 @@ def _trees(
             }
         )
     part = {chosen: value / total for chosen, value in clipped.items()}
-    p_value = list(swapped(rows, evidence, seed=seed).values())
+    partial = 1.0 if rows.prior[measured_on(rows)[1]].all() else PARTIAL
+    p_value = [min(1.0, partial * p) for p in swapped(rows, evidence, seed=seed).values()]
     parameters = _tree_parameters(rows, design, encoding, evidence, reference, part, seed, threads)
     # Draws that are cut at 0 reach it by themselves: no test of a stage alone need widen them.
-    return Shares(part, drawn, _doubt(rows), 0.0, total, [0.0] * len(stages), p_value, parameters)
+    seen = [math.inf] * len(stages)
+    return Shares(part, drawn, _doubt(rows), 0.0, total, [0.0] * len(stages), p_value, seen, parameters)
 
 
 def _tree_parameters(

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
+from tests.truth.rates import Rates
 from tests.truth.response import Composed, Response, Subset, Values
 from tests.truth.shares import (
     LEVEL,
@@ -132,6 +133,7 @@ SHAPES: dict[str, Make] = {
     "repeats": repeats,
     "tpe": tpe,
     **STOPPED,
+    "stopped-rates": Rates("stopped-rates"),
     "swept": swept,
 }
 

@@ -58,8 +58,8 @@ STEERED = 1.6
 
 @dataclass(frozen=True)
 class Part:
-    """A term with what it is a function of: numbers of stages (none: what shows early alone), of a stage's
-    own effect the block, and of an early interaction the stages."""
+    """A term with what it is a function of: numbers of stages (none: it shows early alone), of a stage's own
+    effect the block; `early` are those of what shows early."""
 
     stages: frozenset[int]
     term: Term
@@ -154,8 +154,8 @@ class Basis:
         if not self.rungs:
             return own
         at = (self.rung[:, None] == np.arange(self.rungs)).astype(np.float64)
-        early = [_own(part.block, self.early) for part in own if part.block]
-        return [*own, *(Part(frozenset(), term) for term in (Term.of(at), *early))]
+        early = [Part(frozenset(), _own(p.block, self.early), early=p.stages) for p in own if p.block]
+        return [*own, Part(frozenset(), Term.of(at)), *early]
 
     def candidates(self, parts: Sequence[Part], found: Fit) -> list[Candidate]:
         """Interactions between stages, in the light of the main effects."""
@@ -328,10 +328,11 @@ class Linear:
 
     def p_values(self, stage: int, noise: float = 0.0) -> tuple[float, float]:
         """Of "the stage alone has no effect" and "neither alone nor with others": the smallest over its
-        terms, each tested beside all other stages' terms (Bonferroni over the stage's own terms, and for
-        interactions over all that might have entered)."""
+        terms, each tested beside all other stages' terms and what the stage shows early (Bonferroni over the
+        stage's own terms, and for interactions over all that might have entered)."""
         mine = [j for j, part in enumerate(self.parts) if stage in part.stages]
-        test = ScoreTest(self.found, self.white, mine, noise)
+        early = [j for j, part in enumerate(self.parts) if stage in part.early]
+        test = ScoreTest(self.found, self.white, mine, noise, early)
         chances = {j: test.p_value_of(j) for j in mine}
         own = [chance for j, chance in chances.items() if len(self.parts[j].stages) == 1]
         alone = min(1.0, len(own) * min(own, default=1.0))

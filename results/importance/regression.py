@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ ITERATIONS, SETTLED = 40, 1e-3
 NEGLIGIBLE = 1e-5
 """A term whose prior variance is this share of the scores' variance is left out."""
 
+INSTEAD = 0.01
+"""Prior variance, over the scores', from which a term that was left out begins anew."""
 WIDE = 100.0
 """Prior variance of the constant, over the scores', whose mean was taken off: a wider one costs digits."""
 
@@ -274,11 +276,21 @@ class ScoreTest:
     Args:
         without: numbers of terms that are taken out of the fit, which is settled anew, for the test.
         noise: variance that is at least supposed; that of few rows is often far too small.
+        instead: numbers of terms that may take the place of those taken out, though the fit has none of them.
     """
 
-    def __init__(self, found: Fit, white: Whitened, without: Sequence[int] = (), noise: float = 0.0):
+    def __init__(
+        self,
+        found: Fit,
+        white: Whitened,
+        without: Sequence[int] = (),
+        noise: float = 0.0,
+        instead: Sequence[int] = (),
+    ):
         if any(found.variance[j] > 0 for j in without):
-            found = _likeliest(white, found.ratio, found, without)
+            start = found.variance.copy()
+            start[list(instead)] = np.maximum(start[list(instead)], INSTEAD * white.scale)
+            found = _likeliest(white, found.ratio, replace(found, variance=start), without)
         self._white, self._noise = white, max(found.noise, noise)
         kept = [j for j in range(len(white.weights)) if found.variance[j] > 0 and j not in without]
         at = white.at(kept)

@@ -11,6 +11,8 @@ from distiller.results.importance.top import TopShare
 
 Verdict = Literal["ok", "cannot tell"]
 Interval = tuple[float, float]
+FROM_PRIOR = "full runs drawn from the prior"
+"""What an answer was measured on where a sampler chose other trials."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,9 @@ class StageShare:
         shapley: interactions divided evenly among their stages; adds up to 1 over stages.
         main_interval, total_interval: 95%; None where none was asked for, or the trials give none.
         influential: the verdict is ok, `total` is at least 0.02 and `p_value` is below 0.01 / number of
-            stages (1e-4 / number where trees could only be measured on trials that the sampler chose).
-        p_value: of "the stage has no effect".
+            stages (1e-4 / number where it could only be measured on trials that the sampler chose).
+        p_value: of "the stage has no effect"; in the mean over datasets of "it has none on half of them or
+            more", by the partial conjunction test, where a p value held to 1e-4 counts a hundredfold.
     """
 
     stage: str
@@ -95,6 +98,11 @@ class Importance:
     subsets: tuple[SubsetShare, ...]
     parameters: tuple[ParameterShare, ...]
     top: TopShare | None
+
+    @property
+    def steered(self) -> bool:
+        """Whether what was measured was measured on trials of which a sampler chose some."""
+        return self.from_prior < self.trials and self.measured_on != FROM_PRIOR
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, as JSON takes them; stages and their parameters by name."""

@@ -83,7 +83,8 @@ def importance_point(dataset: str, one: Any) -> Point:
         return Point(about, _sentence(one["reason"]), verdict)
     sure = [(name, stage) for name, stage in ranked(one) if stage["influential"]]
     if not sure:
-        return Point(about, "No stage is confirmed to matter.", "can be read")
+        where = " on more than half of the datasets" if dataset == ALL else ""
+        return Point(about, f"No stage is confirmed to matter{where}.", "can be read")
     said = ", then ".join(f"{name} {_share(stage)}" for name, stage in sure[:3])
     more = f"; {len(sure) - 3} more are confirmed" if len(sure) > 3 else ""
     noise = one.get("noise_share")

@@ -92,8 +92,9 @@ def chosen(section: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 
 
 def _choice(written: Mapping[str, Any]) -> str:
+    """The choice's own name first, whichever field of its model it is."""
     said = []
-    for name, value in written.items():
+    for name, value in sorted(written.items(), key=lambda one: one[0] not in TAGS):
         if isinstance(value, dict):
             first, *more = (_choice({key: inner}) for key, inner in value.items())
             said.append(f"{name} {first}" + (f" ({', '.join(more)})" if more else ""))

@@ -13,7 +13,7 @@ from distiller.results.report import files as figure_files
 from distiller.results.report import write_figures, write_report
 from distiller.results.report.browser import VARIABLE, browser_page, find_browser
 from distiller.spaces.errors import InputError
-from tests.results.analysed import ablation, analysis, comparison
+from tests.results.analysed import ablation, analysis, comparison, importance
 from tests.results.conftest import Demo
 
 needs_browser = pytest.mark.skipif(find_browser() is None, reason="no Chromium, Chrome or Edge is installed")
@@ -112,11 +112,12 @@ def test_heat_maps_fit_on_a_phone(made, tmp_path, count):
 
 
 @needs_browser
-def test_the_title_of_a_low_figure_does_not_lie_over_its_numbers(made, tmp_path):
-    """Two choices make one row, and on a phone the title below it takes three lines."""
+def test_texts_of_low_and_of_narrow_figures_do_not_lie_over_each_other(made, tmp_path):
+    """On a phone the title below one row takes three lines, and a long name leaves numbers little room."""
     pair = comparison(["trec"], ("no augmentation", "random"))
+    long = importance(shares={"augmentation.method.cutout": 0.9})
     design = Design.of(made.sweep.space_of("trec"))
-    known = analysis({"trec": design}, comparisons=(pair,))
+    known = analysis({"trec": design}, comparisons=(pair,), importance={"trec": long})
     found = write_report(made.store, "demo", tmp_path / "low.html", known)
     with browser_page(find_browser(), 120) as page:
         for width in (390, 1280):

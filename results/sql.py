@@ -99,5 +99,7 @@ def _one_line(error: Exception) -> str:
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
     first = lines[0] if lines else type(error).__name__
     hint = next((line for line in lines[1:] if line.startswith(("Did you mean", "Candidate"))), None)
+    if hint and '"pg_' in hint:  # DuckDB's own tables, of which none is meant
+        hint = "no such table"
     remedy = f"{hint} (tables: {', '.join(TABLES)}; DESCRIBE <table> lists columns)" if hint else _REMEDY
     return f"SQL: {first}; {remedy}"

@@ -14,6 +14,9 @@ from distiller.spaces.errors import InputError
 def importance(
     store: StoreOption = STORE,
     sweep: SweepOption = None,
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="Only this dataset; may be given several times.")
+    ] = None,
     intervals: Annotated[bool, typer.Option(help="Give 95% intervals.")] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -25,12 +28,12 @@ def importance(
 
     opened = Store.open(store)
     with errors.status("fitting"):
-        found = importances(opened, chosen_sweep(opened, sweep), intervals=intervals)
+        found = importances(opened, chosen_sweep(opened, sweep), intervals=intervals, only=dataset or ())
     if as_json:
-        print_json({dataset: one.to_dict() for dataset, one in found.items()})
+        print_json({name: one.to_dict() for name, one in found.items()})
         return
-    for dataset, one in found.items():
-        console.print(render_importance(dataset, one))
+    for name, one in found.items():
+        console.print(render_importance(name, one))
 
 
 def compare(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,10 +14,25 @@ from distiller.results.importance.text import render_importance
 from distiller.results.leaderboard import leaderboard, render
 from distiller.results.store import Store
 from distiller.search.designs import designs
+from distiller.spaces.errors import InputError
+from distiller.spaces.narrowing import nearest
 
 
-def importances(store: Store, sweep: str, *, intervals: bool = True) -> dict[str, Importance]:
-    """Importance on each dataset of a sweep, and their mean as `ALL` where there are two or more."""
+def importances(
+    store: Store, sweep: str, *, intervals: bool = True, only: Sequence[str] = ()
+) -> dict[str, Importance]:
+    """Importance on each dataset of a sweep, and their mean as `ALL` where there are two or more.
+
+    Args:
+        only: these datasets; none for all.
+
+    Raises:
+        InputError: the sweep has no such dataset.
+    """
+    searched = designs(store, sweep)
+    for name in only:
+        if name not in searched:
+            raise InputError(f"--dataset {name}: not in sweep {sweep}; {nearest(name, list(searched))}")
     trials, epochs = (to_frame(store.read(table, sweep)) for table in ("trials", "epochs"))
     found = {
         dataset: importance(
@@ -25,7 +41,8 @@ def importances(store: Store, sweep: str, *, intervals: bool = True) -> dict[str
             epochs=epochs[epochs["dataset"] == dataset],
             intervals=intervals,
         )
-        for dataset, design in designs(store, sweep).items()
+        for dataset, design in searched.items()
+        if not only or dataset in only
     }
     overall = over_datasets(found)
     return found if overall is None else {**found, ALL: overall}

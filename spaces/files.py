@@ -134,7 +134,8 @@ def validated(model: type[Model], data: Any, place: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        errors = error.errors()
+        # A key that is misspelt is also missing: what was written helps more than what was not.
+        errors = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         raise InputError(f"{place}: {_said(model, errors[0])}{more}") from None
 

@@ -122,19 +122,19 @@ def _step(
     if len(values):
         sd = float(values.std(ddof=1)) if len(values) > 1 else None
         measured = Score("measured", float(values.mean()), sd, len(values))
-    gain = None
+    gain, label = None, ""
     if previous is not None:
         earlier = runs.get(previous.config_id, {})
         if both := sorted(set(scores) & set(earlier)):
             gaps = np.array([scores[seed] - earlier[seed] for seed in both])
-            gain = Estimate(float(gaps.mean()), *student(gaps))
+            gain, label = Estimate(float(gaps.mean()), *student(gaps)), "measured"
         elif predicted.value is not None and previous.predicted.value is not None:
-            gain = Estimate(predicted.value - previous.predicted.value)
+            gain, label = Estimate(predicted.value - previous.predicted.value), "predicted"
     was, became = (
         ("", "") if stage is None else (in_short(before, config, stage), in_short(config, before, stage))
     )
     written = config.model_dump(mode="json")
-    return AblationStep(stage, was, became, config.config_id, written, predicted, measured, gain, note)
+    return AblationStep(stage, was, became, config.config_id, written, predicted, measured, gain, note, label)
 
 
 def in_short(config: PipelineConfig, other: PipelineConfig, stage: str) -> str:

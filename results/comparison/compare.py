@@ -97,17 +97,21 @@ def compare(
     question = asked(what, designs, trials, choices)
     rng = np.random.default_rng(seed)
     found: dict[str, _Dataset] = {}
-    silent = []
+    silent, alone = [], list[str]()
     for dataset, design in designs.items():
         selected = select(trials, dataset, question)
         if sum(len(scores) > 0 for scores in selected.scores.values()) < 2:
             silent.append(f"{dataset}: fewer than two choices have full runs, so it is left out")
+            alone += [f"{dataset}: {len(one)} of {name}" for name, one in selected.scores.items() if len(one)]
             continue
         pairs = paired_scores(trials, dataset, design, question)
         samples = {choice: Sample(scores, rng) for choice, scores in selected.scores.items()}
         found[dataset] = _Dataset(selected, samples, pairs, _adjusted(selected, question, surrogates))
     if not found:
-        raise InputError(f"{what}: no dataset has full search runs of two choices, so nothing compares")
+        raise InputError(
+            f"{what}: no dataset has full search runs of two choices, so nothing compares "
+            f"({'; '.join(alone) or 'there is none of any'}); name other choices, or run more trials in full"
+        )
     differences = _differences(found, question, rng)
     by_dataset = {name: tuple(d for d in differences if d.dataset == name) for name in found}
     chosen = {name: one.selected for name, one in found.items()}

@@ -8,6 +8,12 @@ from typing import Any
 
 from distiller.results.comparison.report import plainly
 
+BELOW_ZERO = (
+    "A number below 0: that config does no worse there than the dataset's own best one, which is the best by "
+    "the scores seen; with ~ it is predicted to do no worse."
+)
+"""What a negative regret means, which stands wherever one is shown."""
+
 
 @dataclass(frozen=True)
 class Regret:
@@ -15,7 +21,8 @@ class Regret:
 
     Attributes:
         label: `measured` where `on` has run that config in full, else `predicted`; `unknown` has no regret.
-        regret: in the metric's unit of `on`; below 0 where its own best config does worse there.
+        regret: in the metric's unit of `on`; below 0 where the config does no worse there than `on`'s own
+            best, or is predicted to: that one is the best by score, whatever is predicted of it.
         in_noise: the same in SDs between seeds of one config on `on`; None where it has no repeats.
     """
 
@@ -63,6 +70,11 @@ class RegretMatrix:
     stages: tuple[StageByDataset, ...]
     noise_sd: Mapping[str, float | None]
     notes: tuple[str, ...] = ()
+
+    @property
+    def below_zero(self) -> str:
+        """What numbers below 0 mean; empty where there is none."""
+        return BELOW_ZERO if any(one.regret is not None and one.regret < 0 for one in self.entries) else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, as JSON takes them."""

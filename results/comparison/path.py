@@ -35,6 +35,7 @@ class AblationStep:
         config: the whole config, as JSON takes it.
         gain: over the step before, in the metric's unit, with its interval where both are measured.
         note: why it is not predicted, or what happened to its runs.
+        gain_label: `measured` where both ran on the same seeds, else `predicted`; empty without a gain.
     """
 
     stage: str | None
@@ -46,6 +47,7 @@ class AblationStep:
     measured: Score | None
     gain: Estimate | None
     note: str = ""
+    gain_label: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from distiller.results.comparison.best_of_n import Estimate
-from distiller.results.comparison.path import AblationPath
+from distiller.results.comparison.path import AblationPath, AblationStep, Score
 from distiller.results.comparison.report import (
     ComparisonResult,
     CriticalDifference,
@@ -125,13 +125,6 @@ def _p(one: Estimate) -> str:
     return NOTHING if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
-def _estimate(one: Estimate) -> Text:
-    between = "" if one.low is None else f" [{one.low:+.4f}, {one.high:+.4f}]"
-    p = _sure(one)
-    certain = "" if p is None else f" p {_p(one)}"
-    return _coloured(one, f"{one.value:+.4f}{between}{certain}")
-
-
 def render_ranks(found: CriticalDifference) -> RenderableType:
     """A critical-difference diagram: choices that one bar joins do not differ."""
     by_f = "" if found.f is None or found.f_p is None else f", Iman-Davenport p {found.f_p:.3f}"
@@ -172,19 +165,48 @@ def render_path(path: AblationPath) -> RenderableType:
         (path.dataset, "bold"),
         f"  {path.metric or 'score'}, from {path.preset} to the best config: {path.label}{r2}",
     )
-    rows = []
-    for step in path.steps:
-        measured = NOTHING
-        if step.measured is not None and step.measured.value is not None:
-            sd = "" if step.measured.sd is None else f" ± {step.measured.sd:.4f}"
-            measured = f"{step.measured.value:.4f}{sd} ({step.measured.seeds} seeds)"
-        gain = _estimate(step.gain) if step.gain else NOTHING
-        predicted = _number(step.predicted.value)
-        rows.append([step.stage or path.preset, step.was, step.became, predicted, measured, gain])
-    names = ["stage", "was", "becomes", "predicted", "measured", "gain"]
+    runs = [step.measured for step in path.steps if step.measured and step.measured.value is not None]
+    columns: dict[str, list[str | Text]] = {
+        "stage": [step.stage or path.preset for step in path.steps],
+        "was": [step.was for step in path.steps],
+        "becomes": [step.became for step in path.steps],
+    }
+    if any(step.predicted.value is not None for step in path.steps):
+        columns["predicted"] = [_number(step.predicted.value) for step in path.steps]
+    if runs:
+        columns["measured"] = [_measured(step.measured) for step in path.steps]
+    columns |= _gains(path.steps)
     notes = [step.note and f"{step.stage}: {step.note}" for step in path.steps]
+    seeds = sorted({one.seeds for one in runs})
+    if runs:
+        rests = " or ".join(map(str, seeds)) + (" seed" if seeds == [1] else " seeds")
+        notes.append(f"measured: mean ± SD over {rests}")
+    if any(step.gain for step in path.steps):
+        predicted = "; ~ is predicted" if any(s.gain_label == "predicted" for s in path.steps) else ""
+        notes.append(f"gain: over the step before{predicted}")
     said = _said([*filter(None, notes), *path.notes], "yellow")
-    return Group(title, Fitted(names, rows, [False] * 3 + [True] * 3, lines=8), *said)
+    rows = list(zip(*columns.values(), strict=True))
+    return Group(title, Fitted(list(columns), rows, [i > 2 for i in range(len(columns))], lines=8), *said)
+
+
+def _measured(one: Score | None) -> str:
+    if one is None or one.value is None:
+        return NOTHING
+    return f"{one.value:.4f}" + ("" if one.sd is None else f" ± {one.sd:.4f}")
+
+
+def _gains(steps: Sequence[AblationStep]) -> dict[str, list[str | Text]]:
+    """Columns of gains over the step before, `~` where predicted; what is empty is left out."""
+    gains = [step.gain for step in steps]
+    if all(one is None for one in gains):
+        return {}
+    found: dict[str, list[str | Text]] = {"gain": []}
+    for step in steps:
+        mark = "~" if step.gain_label == "predicted" else ""
+        found["gain"].append(_coloured(step.gain, f"{mark}{step.gain.value:+.4f}") if step.gain else NOTHING)
+    if any(one and one.low is not None for one in gains):
+        found["95% interval"] = [_interval(one) if one else NOTHING for one in gains]
+    return found
 
 
 def _fitted(

@@ -98,15 +98,19 @@ def _lost(known: Sequence[tuple[Regret, float]], beyond: float | None) -> str:
     """What using one dataset's best config on another costs, over the pairs of which that is known."""
     if not known or beyond is None:
         return ""
-    mean = np.mean([one.regret for one, _ in known])
+    mean = float(np.mean([one.regret for one, _ in known]))
     measured = sum(one.label == "measured" for one, _ in known)
     noisy = all(one.in_noise is not None for one, _ in known)
     limit = "the SD between seeds of one config" if noisy else f"the {ROPE} that it must exceed"
     pairs = "pair" if len(known) == 1 else "pairs"
+    short = f"falls {mean:z.4f} short of the best one there"
+    if mean < 0:
+        does = "does" if measured else "is predicted to do"
+        short = f"{does} no worse than the best one there ({-mean:.4f} better)"
     return (
-        f" The config that is best on one dataset, used on another, falls {mean:.4f} short of the best one "
-        f"there, on average over {len(known)} {pairs} of datasets ({measured} measured, "
-        f"{len(known) - measured} predicted): {beyond:.1f} times {limit}."
+        f" The config that is best on one dataset, used on another, {short}, on average over {len(known)} "
+        f"{pairs} of datasets ({measured} measured, "
+        f"{len(known) - measured} predicted): {beyond:z.1f} times {limit}."
     )
 
 

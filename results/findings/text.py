@@ -64,9 +64,10 @@ def render_regret(found: RegretMatrix) -> RenderableType:
                 cells.append("" if of == on else "?")
                 continue
             mark = "~" if one.label == "predicted" else ""
-            noise = "" if one.in_noise is None else f" ({one.in_noise:.1f} SD)"
-            cells.append(f"{mark}{one.regret:.4f}{noise}")
+            noise = "" if one.in_noise is None else f" ({one.in_noise:z.1f} SD)"
+            cells.append(f"{mark}{one.regret:z.4f}{noise}")
         rows.append([of, *cells])
     numbers = [False, *(True for _ in found.datasets)]
+    below = [Padding(Text(found.below_zero, style="dim"), (0, 0, 0, 2))] if found.below_zero else []
     notes = [Padding(Text(note, style="yellow"), (0, 0, 0, 2)) for note in found.notes]
-    return Group(title, Fitted(["best config of", *found.datasets], rows, numbers), *notes)
+    return Group(title, Fitted(["best config of", *found.datasets], rows, numbers), *below, *notes)

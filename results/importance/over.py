@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
+from distiller.results.importance.estimate import SHARE_NEEDED, SIGNIFICANCE
 from distiller.results.importance.report import Importance, Interval, PairShare, StageShare, SubsetShare
 
 ALL = "(all datasets)"
@@ -17,7 +18,8 @@ def over_datasets(found: Mapping[str, Importance]) -> Importance | None:
     """The mean over the datasets whose verdict is ok; None where those that have shares are fewer than two.
 
     Each dataset counts the same. An interval of a mean is for these datasets, from those of the single
-    shares, whose errors are independent; what other datasets would say is not in it.
+    shares, whose errors are independent; what other datasets would say is not in it. A stage is influential
+    that is shown to have an effect on more than half of them, by the same level as on one dataset.
     """
     told = {name: one for name, one in found.items() if one.stages}
     sure = {name: one for name, one in told.items() if one.verdict == "ok"}
@@ -25,10 +27,11 @@ def over_datasets(found: Mapping[str, Importance]) -> Importance | None:
         return None
     used = sure or told
     names = [stage.stage for stage in next(iter(used.values())).stages]
-    stages = [_mean([_stage(one, name) for one in used.values()]) for name in names]
+    stages = [_mean([_stage(one, name) for one in used.values()], len(names)) for name in names]
     sure_of_two = len(sure) >= 2
     if not sure_of_two:
         stages = [replace(stage, influential=False) for stage in stages]
+    needed = more_than_half(len(used))
     subsets = _subsets(list(used.values()))
     without = [name for name, one in used.items() if any(s.main_interval is None for s in one.stages)]
     counted = {
@@ -40,6 +43,7 @@ def over_datasets(found: Mapping[str, Importance]) -> Importance | None:
         reason=f"the mean over {', '.join(used)}" + ("" if sure_of_two else "; fewer than two can be read"),
         caution=(
             _spread(used, names),
+            f"Influential is what is shown to have an effect on at least {needed} of {len(used)} datasets.",
             *([f"No intervals are given: {', '.join(without)} has none."] if without else []),
         ),
         trials=counted["trials"],
@@ -61,11 +65,29 @@ def over_datasets(found: Mapping[str, Importance]) -> Importance | None:
     )
 
 
+def partial_conjunction(p_values: Sequence[float], needed: int) -> float:
+    """P value of "fewer than `needed` of these have an effect", from one of "no effect" for each.
+
+    Benjamini & Heller 2008, "Screening for Partial Conjunction Hypotheses", Biometrics 64(4): in the form
+    that combines the largest n - u + 1 by Bonferroni, p = (n - u + 1) p_(u), which holds whatever the
+    dependence; u = n is the largest p value, u = 1 Bonferroni's of "none has an effect".
+    """
+    if not 1 <= needed <= len(p_values):
+        raise ValueError(f"needed {needed} is not between 1 and {len(p_values)}, the number of p values")
+    return min(1.0, (len(p_values) - needed + 1) * sorted(p_values)[needed - 1])
+
+
+def more_than_half(number: int) -> int:
+    """The least count that is more than half of `number`."""
+    return number // 2 + 1
+
+
 def _stage(one: Importance, name: str) -> StageShare:
     return next(stage for stage in one.stages if stage.stage == name)
 
 
-def _mean(stages: Sequence[StageShare]) -> StageShare:
+def _mean(stages: Sequence[StageShare], searched: int) -> StageShare:
+    p_value = partial_conjunction([stage.p_value for stage in stages], more_than_half(len(stages)))
     main, total = fmean(s.main for s in stages), fmean(s.total for s in stages)
     return StageShare(
         stages[0].stage,
@@ -74,8 +96,8 @@ def _mean(stages: Sequence[StageShare]) -> StageShare:
         shapley=fmean(s.shapley for s in stages),
         main_interval=_interval(main, [(s.main, s.main_interval) for s in stages]),
         total_interval=_interval(total, [(s.total, s.total_interval) for s in stages]),
-        influential=sum(s.influential for s in stages) > len(stages) / 2,
-        p_value=min(1.0, len(stages) * min(s.p_value for s in stages)),
+        influential=p_value < SIGNIFICANCE / searched and total >= SHARE_NEEDED,
+        p_value=p_value,
     )
 
 

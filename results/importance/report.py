@@ -11,6 +11,8 @@ from distiller.results.importance.top import TopShare
 
 Verdict = Literal["ok", "cannot tell"]
 Interval = tuple[float, float]
+FROM_PRIOR = "full runs drawn from the prior"
+"""What an answer was measured on where a sampler chose other trials."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class StageShare:
         main_interval, total_interval: 95%; None where none was asked for, or the trials give none.
         influential: the verdict is ok, `total` is at least 0.02 and `p_value` below 0.01 / number of stages.
         p_value: of "the stage has no effect". Where a sampler chose trials, n others from the prior must
-            confirm it: it is no less than theirs times n / 2400; where they are too few, a hundredfold.
+            confirm it: it is no less than theirs times n / 2400; where they are too few, a hundredfold. In
+            the mean over datasets of "it has none on half of them or more", by partial conjunction.
     """
 
     stage: str

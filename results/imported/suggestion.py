@@ -107,10 +107,16 @@ def suggest(table: Table) -> str:
     order = ["score", "higher_is_better", "metric", "dataset", "seed", "trial", "fidelity", "status", "error",
              *SCORES, *MOMENTS]  # fmt: skip
     head |= {key: chosen[key] for key in order if key in chosen} | ({"costs": costs} if costs else {})
+    unknown = _unknown_status(table, chosen)
     lines = [
         f"# A first mapping of {shown(table.source)}, by names and cells: look at each line, then",
         "# distiller import TABLE --mapping THIS.yaml --dry-run",
         write_yaml(head).rstrip(),
+        *(
+            [f"# status: write what {unknown} means: completed, stopped, failed or unfinished"]
+            if unknown
+            else []
+        ),
         "stages:  # your own names; parts that were chosen independently of each other",
     ]
     for stage, columns in stages.items():
@@ -169,10 +175,18 @@ def _suits(table: Table, key: str, column: str, chosen: Mapping[str, Any]) -> bo
     if key == "trial":  # of a table with one row a trial, it is only a name
         return "fidelity" in chosen or len(set(cells)) < len(cells)
     if key == "status":
-        return all(cell is not None and _meaning(cell) for cell in cells)
+        return any(cell is not None and _meaning(cell) for cell in cells)
     if key in ("fidelity", "seed", *SCORES):
         return _is_numeric(table, column) and (key != "seed" or None not in cells)
     return key not in ("dataset",) or None not in cells
+
+
+def _unknown_status(table: Table, chosen: Mapping[str, Any]) -> str:
+    """Cells of the status that no word is known for."""
+    if "status" not in chosen:
+        return ""
+    cells = dict.fromkeys(texts(table.columns[chosen["status"]["column"]]))
+    return ", ".join(shown(cell or "") for cell in cells if cell is None or not _meaning(cell))
 
 
 def _meaning(cell: str) -> str | None:

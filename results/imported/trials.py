@@ -324,6 +324,12 @@ class _Reader:
             self.notes.append(
                 f"{len(without)} trials without a finite score, {row(without[0])} the first, are failed ones"
             )
+        unused = [n for n, end in zip(last, ended, strict=True) if end == "failed" and scores[n] is not None]
+        if unused:
+            self.notes.append(
+                f"{len(unused)} trials that failed by their status, {row(unused[0])} the first, have a score "
+                "that counts nowhere; `status: {stopped: ...}` if they were only stopped early"
+            )
         for n, end in zip(last, ended, strict=True):
             if end == "stopped" and share[n] is None:
                 raise InputError(f"fidelity: is empty in {row(n)}, which was stopped; fill in how far it ran")

@@ -113,7 +113,7 @@ def against_best(
         "yaxis": {"type": "category", "autorange": "reversed", "ticksuffix": "  ", "showgrid": False,
                   "ticks": ""},
         "shapes": [{"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1,
-                    "line": {"color": INK, "width": 1, "dash": "dot"}, "layer": "below"}],
+                    "line": {"color": INK, "width": 1.5, "dash": "dot"}, "layer": "above"}],
     }  # fmt: skip
     rows = [
         (

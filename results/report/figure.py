@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -94,11 +95,25 @@ def number(value: float | None) -> float | None:
 
 
 def label(text: str, width: int = 26) -> str:
-    """The text escaped for Plotly, on at most three lines of about that many characters."""
-    lines = textwrap.wrap(text, width, break_on_hyphens=True) or [""]
+    """The text escaped for Plotly, on at most three lines of about that many characters.
+
+    Names break between their parts, inside of them only where three lines would not do.
+    """
+    lines = _between_parts(text, width)
+    if len(lines) > 3 or max(map(len, lines)) > width:
+        lines = textwrap.wrap(text, width, break_on_hyphens=True) or [""]
     if len(lines) > 3:
         lines = [*lines[:2], lines[2][: width - 1] + "…"]
     return "<br>".join(escape(line) for line in lines)
+
+
+def _between_parts(text: str, width: int) -> list[str]:
+    lines = [""]
+    for part in re.findall(r"[^\s._/-]*[\s._/-]+|[^\s._/-]+", " ".join(text.split())):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return [line.rstrip() for line in lines]
 
 
 def lines_of(texts: Sequence[str]) -> int:

@@ -50,7 +50,7 @@ def _written(of: str, on: str, one: Regret | None, many: bool) -> str:
         return "0"
     if one is None or one.regret is None:
         return "?"
-    number = f"{one.regret:.3f}"
+    number = f"{one.regret:z.3f}"
     if many:
         number = number.replace("0.", ".", 1) if number.lstrip("-").startswith("0.") else number
     return f"~{'<br>' if many else ''}{number}" if one.label == "predicted" else number

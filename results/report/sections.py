@@ -7,6 +7,7 @@ from typing import Any
 
 from distiller.results.comparison import ComparisonResult, DatasetComparison
 from distiller.results.entries import is_full
+from distiller.results.importance.over import ALL
 from distiller.results.leaderboard import DatasetBoard
 from distiller.results.report.analysis import Analysis
 from distiller.results.report.choices import ablation, against_best, best_of_n, critical_difference
@@ -102,6 +103,7 @@ def overall_section(analysis: Analysis, gallery: Gallery) -> dict[str, Any]:
     ]
     section = {
         "shares": gallery.add(over_datasets(analysis.importance)),
+        "mean": ALL in analysis.importance,
         "ranks": ranks,
         "overall": [
             {"question": one, "figure": name}

@@ -9,7 +9,7 @@ from distiller.results.importance.over import ALL
 from distiller.results.leaderboard import DatasetBoard
 from distiller.results.report.analysis import Analysis
 from distiller.results.report.shares import ranked
-from distiller.results.report.words import capital
+from distiller.results.report.words import capital, is_distilled
 
 VERDICTS = {
     "supported": "good",
@@ -63,7 +63,10 @@ def _best(found: Sequence[DatasetBoard]) -> list[Point]:
         return [Point("students", "No full run has completed on any dataset: there is no student yet.")]
     gains = [(board, board.gain) for board in done if board.gain is not None]
     better = [board.dataset for board, gain in gains if gain.beats_by_more_than_noise]
-    said = f"{len(done)} of {len(found)} dataset{'' if len(found) == 1 else 's'} have a student. "
+    distilled = any(map(is_distilled, done))
+    verb = "has" if len(found) == 1 else "have"
+    said = f"{len(done)} of {len(found)} dataset{'' if len(found) == 1 else 's'} {verb} a "
+    said += "student. " if distilled else "best config. "
     if gains:
         others = f": {', '.join(better)}" if better and len(better) < len(gains) and len(better) <= 5 else ""
         said += (
@@ -72,7 +75,7 @@ def _best(found: Sequence[DatasetBoard]) -> list[Point]:
         )
     elif any(board.teacher_validation is not None for board in done):
         said += "None can be held against the same student without a teacher, which has not run."
-    return [Point("students", said)]
+    return [Point("students" if distilled else "best configs", said)]
 
 
 def importance_point(dataset: str, one: Any) -> Point:
@@ -83,7 +86,8 @@ def importance_point(dataset: str, one: Any) -> Point:
         return Point(about, _sentence(one["reason"]), verdict)
     sure = [(name, stage) for name, stage in ranked(one) if stage["influential"]]
     if not sure:
-        return Point(about, "No stage is confirmed to matter.", "can be read")
+        where = " on more than half of the datasets" if dataset == ALL else ""
+        return Point(about, f"No stage is confirmed to matter{where}.", "can be read")
     said = ", then ".join(f"{name} {_share(stage)}" for name, stage in sure[:3])
     more = f"; {len(sure) - 3} more are confirmed" if len(sure) > 3 else ""
     noise = one.get("noise_share")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from shlex import quote
@@ -56,9 +57,9 @@ def signed(value: float) -> str:
 
 
 def capital(text: str) -> str:
-    """The text with a capital letter first, unless a name (`mi_alpha is`, `trec: 3 trials`) is."""
+    """The text with a capital letter first, unless names (`mi_alpha is`, `trec, sst: 3 trials`) are."""
     first = text.split(maxsplit=1)[0] if text.strip() else ""
-    if "_" in first or first.endswith(":"):
+    if "_" in first or re.match(r"[^\s,:]+(, [^\s,:]+)*:(\s|$)", text):
         return text
     return text[:1].upper() + text[1:]
 
@@ -92,8 +93,9 @@ def chosen(section: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 
 
 def _choice(written: Mapping[str, Any]) -> str:
+    """The choice's own name first, whichever field of its model it is."""
     said = []
-    for name, value in written.items():
+    for name, value in sorted(written.items(), key=lambda one: one[0] not in TAGS):
         if isinstance(value, dict):
             first, *more = (_choice({key: inner}) for key, inner in value.items())
             said.append(f"{name} {first}" + (f" ({', '.join(more)})" if more else ""))

@@ -19,7 +19,17 @@ function titled(settings, pixels) {
 
 // Columns of a heat map whose names have no room side by side are turned.
 const isNarrow = (figure, width) => Boolean(figure.narrow) && width < figure.narrow.below;
-const heightOf = (figure, width) => (isNarrow(figure, width) ? figure.narrow.height : figure.height);
+// A title of several lines takes its room below the figure, not from it.
+const linesBelow = (figure, width) => (titleOf(figure, width)?.title?.text.split("<br>").length || 1) - 1;
+const titleOf = (figure, width) => titled(figure.layout.xaxis, width - 190);
+const heightOf = (figure, width) => (isNarrow(figure, width) ? figure.narrow.height : figure.height) + 18 * linesBelow(figure, width);
+
+// On a phone, as many numbers along the foot as stand beside the names of the rows.
+function ticksOf(figure, width) {
+  const names = figure.data.flatMap((trace) => trace.y || []).filter((name) => typeof name === "string");
+  const longest = Math.max(4, ...names.flatMap((name) => name.split("<br>")).map((line) => line.length));
+  return width < 500 ? { nticks: Math.max(2, Math.min(4, Math.floor((width - 7 * longest - 16) / 45))) } : {};
+}
 
 function layoutOf(figure, width) {
   const turned = isNarrow(figure, width) && { tickangle: -90 };
@@ -27,9 +37,9 @@ function layoutOf(figure, width) {
     font, hovermode: "closest", paper_bgcolor: "#fff", plot_bgcolor: "#fff", height: heightOf(figure, width),
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
     ...figure.layout,
-    margin: { l: 56, r: 16, t: 14, b: figure.layout.xaxis.title ? 44 : 26 },
+    margin: { l: 56, r: 16, t: 14, b: (figure.layout.xaxis.title ? 44 : 26) + 18 * linesBelow(figure, width) },
     // Labels that turn by themselves change the margin, which turns them back, and so on.
-    xaxis: { ...axis, tickangle: 0, ...titled(figure.layout.xaxis, width - 190), ...(width < 500 && { nticks: 4 }), ...turned },
+    xaxis: { ...axis, tickangle: 0, ...titleOf(figure, width), ...ticksOf(figure, width), ...turned },
     yaxis: { ...axis, ...titled(figure.layout.yaxis, figure.height - 130) },
   };
 }

@@ -146,7 +146,7 @@ def ablation(dataset):
         AblationStep(None, "", "", "a" * 12, {}, Score("predicted", 0.6),
                      Score("measured", 0.61, 0.01, 3), None),
         AblationStep("student", "svd", "random", "b" * 12, {}, Score("predicted", 0.65),
-                     Score("measured", 0.66, 0.02, 3), Estimate(0.05, 0.02, 0.08)),
+                     Score("measured", 0.66, 0.02, 3), Estimate(0.05, 0.02, 0.08), "", "measured"),
         AblationStep("intermediate", "mse", "mi_alpha", "c" * 12, {}, Score("predicted", 0.7), None, None),
     )  # fmt: skip
     return AblationPath(dataset, "matthews", "tinybert", "predicted", 0.7, steps, ())

@@ -21,6 +21,7 @@ from distiller.results.report.parallel import parallel
 from distiller.results.report.regret import regret_map
 from distiller.results.report.searched import answers, counted, searched
 from distiller.results.report.trials import pareto_front
+from distiller.results.report.words import capital
 from distiller.spaces.errors import InputError
 from tests.results.analysed import analysis, regret
 from tests.results.conftest import Demo
@@ -322,3 +323,24 @@ def test_regrets_of_eight_datasets_fit_on_a_phone(count):
     for cell, value in zip(shown, [v for row in found.data[0]["z"] for v in row], strict=True):
         if cell != "?":
             assert float(cell.removeprefix("~").removeprefix("<br>")) == pytest.approx(value, abs=5e-4)
+
+
+def test_names_are_broken_between_their_parts_and_stay_as_they_are():
+    assert label("augmentation.method.cutout.strength", 30) == "augmentation.method.cutout.<br>strength"
+    assert label("a strange name", 9) == "a strange<br>name"
+    assert label("x" * 20, 12) == f"{'x' * 12}<br>{'x' * 8}"
+    for width in range(6, 30):
+        for text in (
+            "intermediate.mi_alpha.weight",
+            "amazon-reviews-2000",
+            "one two  three",
+            "a.b.c.d.e.f.g",
+        ):
+            lines = label(text, width).split("<br>")
+            assert len(lines) <= 3
+            assert max(map(len, lines)) <= width
+            if not lines[-1].endswith("…"):
+                assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert [capital(one) for one in ("none, random: few", "trec: 3", "mi_alpha is", "one, two are: so")] == [
+        "none, random: few", "trec: 3", "mi_alpha is", "One, two are: so"
+    ]  # fmt: skip

@@ -13,7 +13,7 @@ from distiller.results.report import files as figure_files
 from distiller.results.report import write_figures, write_report
 from distiller.results.report.browser import VARIABLE, browser_page, find_browser
 from distiller.spaces.errors import InputError
-from tests.results.analysed import ablation, analysis
+from tests.results.analysed import ablation, analysis, comparison, importance
 from tests.results.conftest import Demo
 
 needs_browser = pytest.mark.skipif(find_browser() is None, reason="no Chromium, Chrome or Edge is installed")
@@ -37,7 +37,7 @@ CHECK = """(() => {
       if (box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1 || box.bottom > frame.bottom + 1)
         wrong.push(`${name}: "${text.textContent}" is cut off`);
     }
-    for (const axis of [".xtick text", ".ytick text"]) {
+    for (const axis of [".xtick text, .g-xtitle text", ".ytick text"]) {
       const boxes = [...plot.querySelectorAll(axis)].map((text) => [text, text.getBoundingClientRect()]);
       const turned = boxes.some(([text]) => /rotate\\((?!0|-90|90)/.test(text.getAttribute("transform") || ""));
       boxes.forEach(([text, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
@@ -109,6 +109,21 @@ def test_heat_maps_fit_on_a_phone(made, tmp_path, count):
             page.evaluate("drawAll()")
             assert page.evaluate(CHECK) == []
             assert page.evaluate(SCROLLED) == []
+
+
+@needs_browser
+def test_texts_of_low_and_of_narrow_figures_do_not_lie_over_each_other(made, tmp_path):
+    """On a phone the title below one row takes three lines, and a long name leaves numbers little room."""
+    pair = comparison(["trec"], ("no augmentation", "random"))
+    long = importance(shares={"augmentation.method.cutout": 0.9})
+    design = Design.of(made.sweep.space_of("trec"))
+    known = analysis({"trec": design}, comparisons=(pair,), importance={"trec": long})
+    found = write_report(made.store, "demo", tmp_path / "low.html", known)
+    with browser_page(find_browser(), 120) as page:
+        for width in (390, 1280):
+            page.open(found.path, width)
+            page.evaluate("drawAll()")
+            assert page.evaluate(CHECK) == []
 
 
 def _read(text):

@@ -134,6 +134,7 @@ def test_nothing_else_is_read_or_written(store, tmp_path, attack):
     [
         ("SELECT scor FROM trials", ['"scor" not found', '"score"']),
         ("SELECT * FROM trails", ["trails does not exist", 'Did you mean "trials"']),
+        ("SELECT * FROM nope", ["nope does not exist", "no such table (tables: attempts, trials"]),
         ("SELEC 1", ["syntax error", "attempts, trials, epochs, datasets"]),
         ("SELECT CAST(dataset AS INT) FROM trials", ["Conversion Error"]),
         ("COPY trials TO 'x'", ["COPY statement", "SELECT"]),

@@ -70,9 +70,16 @@ def test_designs_carry_importance(command, folder):
     command(folder, "import", "trials.csv", "--mapping", "mapping.yaml", "--store", "store")
     done = command(folder, "importance", "--store", "store", "--json")
     assert done.returncode == 0, done.stderr
-    for found in json.loads(done.stdout).values():
+    told = json.loads(done.stdout)
+    for found in told.values():
         shares = {stage: one["total"] for stage, one in found["stages"].items()}
         assert max(shares, key=shares.get) == "method"
+    first = next(iter(told))
+    one = command(folder, "importance", "--store", "store", "--json", "--dataset", first)
+    assert json.loads(one.stdout) == {first: told[first]}
+    gone = command(folder, "importance", "--store", "store", "--dataset", f"{first}x")
+    assert gone.returncode == 2
+    assert f"--dataset {first}x: not in sweep trials; did you mean '{first}'?" in gone.stderr
 
 
 def test_what_is_refused(refused, command, folder):

@@ -169,6 +169,9 @@ def test_what_is_missing_is_said(four):
         compare(trials.drop(columns="origin"), designs, "intermediate")
     with pytest.raises(InputError, match="no dataset has full search runs of two choices"):
         compare(trials.assign(fidelity=0.5), designs, "intermediate")
+    one = trials[(trials["dataset"] == "a") & (trials["intermediate_objective"] == "mse")]
+    with pytest.raises(InputError, match=rf"nothing compares \(a: {len(one)} of mse\); name other choices"):
+        compare(one, designs, "intermediate")
     mixed = trials.assign(metric=np.where(trials["dataset"] == "a", "pearson", "matthews"))
     assert "metrics differ (pearson, matthews)" in " ".join(compare(mixed, designs, "student.layers").notes)
     found = compare(trials, designs, "student.layers")

@@ -1,12 +1,15 @@
 """What a terminal shows of a comparison at 80 columns: each number on its line, and no empty columns."""
 
 import io
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
+from distiller.results.comparison.best_of_n import Estimate
 from distiller.results.comparison.compare import compare
+from distiller.results.comparison.path import Score
 from distiller.results.comparison.text import render_comparison, render_path
 from tests.results.analysed import ablation
 from tests.results.comparison.planted import chose, layers, quickly, table
@@ -88,3 +91,20 @@ def test_nothing_is_cut_off_at_any_width(found, width):
     assert all(f"{one.mean.value:+.4f}" in text for one in found.overall)
     path = "".join(said(render_path(ablation("trec")), width))
     assert all(whole in path for whole in ("0.6600 ±", "0.0200", "+0.0500", "mi_alpha", "intermediate"))
+
+
+def test_a_path_says_what_is_run_and_what_is_predicted():
+    path = ablation("trec")
+    guess = replace(path.steps[2], gain=Estimate(0.05), gain_label="predicted")
+    mixed = said(render_path(replace(path, steps=(*path.steps[:2], guess))), 120)
+    assert ["0.6600 ± 0.0200", "+0.0500", "+0.0200 to +0.0800"] in [row[-3:] for row in cells(mixed)]
+    assert ["-", "~+0.0500", "-"] in [row[-3:] for row in cells(mixed)]
+    assert "~ is predicted" in " ".join(mixed)
+    assert "measured: mean ± SD over 3 seeds" in " ".join(mixed)
+    steps = [replace(step, predicted=Score("not predicted", None)) for step in path.steps]
+    text = " ".join(said(render_path(replace(path, label="measured", steps=tuple(steps))), 120))
+    assert "predicted" not in text
+    nothing = [replace(step, measured=None, gain=None, gain_label="") for step in steps]
+    text = " ".join(said(render_path(replace(path, label="not predicted", steps=tuple(nothing))), 120))
+    assert "measured" not in text
+    assert "gain" not in text

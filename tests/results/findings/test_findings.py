@@ -10,14 +10,15 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from distiller.results.comparison import Regret, RegretMatrix
 from distiller.results.design import Design
 from distiller.results.findings import find
 from distiller.results.findings.augmentation import helps_small
-from distiller.results.findings.differs import best_differs
+from distiller.results.findings.differs import _lost, best_differs
 from distiller.results.findings.find import beats_no_teacher
 from distiller.results.findings.intermediate import most_important
 from distiller.results.findings.objective import best_objective
-from distiller.results.findings.text import render_findings
+from distiller.results.findings.text import render_findings, render_regret
 from distiller.results.importance import ALL
 from tests.results.comparison.planted import DESIGN, augmented, chose, layers, quickly, table
 
@@ -198,6 +199,28 @@ def test_how_it_differs_is_said_with_all_that_the_numbers_rest_on(apart, alike):
     assert found.amount(found.effect.value) == f"{stage.share:.0%}"
     assert alike[0].reason.startswith("No stage is shown to work differently on different datasets; ")
     assert " comes nearest" in alike[0].reason
+
+
+def test_a_regret_below_zero_is_said_to_be_no_worse():
+    def known(label, *regrets):
+        return [(Regret("a", "b", label, one, None), one / 0.01) for one in regrets]
+
+    assert (
+        "is predicted to do no worse than the best one there (0.0100 better), on average over 2 pairs"
+        in _lost(known("predicted", -0.03, 0.01), -1.0)
+    )
+    assert "does no worse than the best one there (0.0300 better)" in _lost(known("measured", -0.03), -3.0)
+    assert "falls 0.0000 short" in _lost(known("measured", 0.0), -0.0)
+    assert "-" not in _lost(known("measured", 0.0), -0.0)
+    for entries, told in (((-0.00001, 0.02), True), ((0.0, 0.02), False), ((None, 0.02), False)):
+        pairs = zip(("ab", "ba"), entries, strict=True)
+        both = tuple(Regret(of, on, "predicted", one, None) for (of, on), one in pairs)
+        matrix = RegretMatrix(("a", "b"), both, (), {})
+        console = Console(width=200, file=io.StringIO())
+        console.print(render_regret(matrix))
+        shown = console.file.getvalue()
+        assert ("with ~ it is predicted to do no worse" in shown) == told
+        assert "-0.0000" not in shown
 
 
 def test_one_dataset_and_few_trials_cannot_differ():

@@ -1,12 +1,17 @@
 """The mean over datasets against the single ones, and against a simulation of its interval."""
 
+from dataclasses import replace
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import ndtr
 
 from distiller.results.design import Design
 from distiller.results.importance import ALL, importance, over_datasets
 from distiller.results.importance.estimate import no_lower
+from distiller.results.importance.over import more_than_half, partial_conjunction
 from distiller.results.importance.text import render_importance
 from distiller.spaces.narrowing import parse_space
 
@@ -83,3 +88,61 @@ def test_one_dataset_has_no_mean_and_unsure_ones_do_not_count():
     assert over_datasets({"a": sure}) is None
     mean = over_datasets({"a": sure, "b": unsure})
     assert mean is None or (mean.verdict == "cannot tell" and not any(s.influential for s in mean.stages))
+
+
+def test_partial_conjunction_is_the_worst_of_bonferronis_over_all_sets_that_must_hold_an_effect():
+    """Fewer than u of n have an effect where some n - u + 1 all have none: each such set must be refused."""
+    rng = np.random.default_rng(0)
+    for n in range(1, 7):
+        for u in range(1, n + 1):
+            p = (rng.random(n) ** 3).tolist()
+            size = n - u + 1
+            truth = max(min(1.0, size * min(some)) for some in combinations(p, size))
+            assert partial_conjunction(p, u) == pytest.approx(truth)
+    assert [more_than_half(n) for n in (1, 2, 3, 4, 5, 6)] == [1, 2, 2, 3, 3, 4]
+    with pytest.raises(ValueError, match="needed 3 is not between 1 and 2"):
+        partial_conjunction([0.1, 0.2], 3)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 7])
+@pytest.mark.parametrize("shared", [0.0, 0.7, 1.0])
+def test_an_effect_on_half_of_the_datasets_is_called_one_on_most_at_most_at_the_level(n, shared):
+    """The hardest case of the null: as many effects as it allows, beyond doubt; the rest none, dependent."""
+    rng, draws, level = np.random.default_rng(n), 20_000, 0.05
+    none = n - more_than_half(n) + 1
+    normal = np.sqrt(shared) * rng.normal(size=(draws, 1)) + np.sqrt(1 - shared) * rng.normal(
+        size=(draws, none)
+    )
+    p = np.hstack([np.zeros((draws, n - none)), ndtr(normal)])
+    wrong = np.mean([partial_conjunction(row, more_than_half(n)) < level for row in p.tolist()])
+    assert wrong <= level + 3 * np.sqrt(level * (1 - level) / draws)
+
+
+def influential(found):
+    return {stage.stage for stage in over_datasets(found).stages if stage.influential}
+
+
+def test_one_dataset_alone_does_not_make_a_stage_influential_over_all():
+    sure = {name: importance(planted(seed, 0.2), DESIGN) for name, seed in (("a", 0), ("b", 5), ("c", 9))}
+
+    def doubt(one):
+        stages = [replace(s, p_value=0.4) if s.stage == "augmentation" else s for s in one.stages]
+        return replace(one, stages=tuple(stages))
+
+    unsure = {name: doubt(one) for name, one in sure.items()}
+    assert influential(sure) == {"augmentation", "prediction"}
+    assert influential({**sure, "c": unsure["c"]}) == {"augmentation", "prediction"}
+    assert influential({**unsure, "a": sure["a"]}) == {"prediction"}
+    stages = {stage.stage: stage for stage in over_datasets({**unsure, "a": sure["a"]}).stages}
+    assert stages["augmentation"].p_value == pytest.approx(0.8)
+
+
+def test_p_values_from_a_samplers_choices_count_a_hundredfold():
+    """Where hardly any draws from the prior are there to confirm them."""
+    drawn = planted(0, 0.2)
+    chosen = drawn.assign(origin=["prior"] * 5 + ["model"] * (len(drawn) - 5))
+    free, steered = ({s.stage: s.p_value for s in importance(one, DESIGN).stages} for one in (drawn, chosen))
+    for stage, p_value in free.items():
+        if p_value > 0.05:
+            assert steered[stage] == 1
+    assert min(steered.values()) < 1e-4

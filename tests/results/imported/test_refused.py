@@ -150,6 +150,7 @@ REFUSED = {
         ["stages.../..", "usable"],
     ),
     "unknown key": (ONE, "score: acc\nscroe: a\n" + STAGES, ["scroe", "did you mean 'score'"]),
+    "misspelt and so missing": (ONE, "scroe: acc\n" + STAGES, ["scroe", "did you mean 'score'", "1 more"]),
     "unknown cost": (ONE, "score: acc\ncosts: {minutes: a}\n" + STAGES, ["costs", "minutes", "wall_seconds"]),
     "not a list": (ONE, "score: acc\nstages: {s: 3}", ["stages", "s: 3"]),
     "a prior's name that is none": (

@@ -142,3 +142,12 @@ def test_status_export_and_leaderboard(place, store):
     assert one.recipe is None
     with pytest.raises(InputError, match="imported table 't'"):
         parse_recipe(text, "best.yaml")
+
+
+def test_scores_of_trials_that_failed_are_not_left_out_in_silence(place, store):
+    """MLflow's KILLED may be a trial that was stopped early: its score is there."""
+    table = csv(place, "status,acc,lr\nFINISHED,0.5,0.1\nKILLED,0.4,0.2\nFINISHED,0.6,0.3\nFAILED,,0.4\n")
+    found = import_table(store, table, parse_mapping("score: acc\nstatus: status\nstages: {s: lr}", "m"))
+    assert found.status == {"completed": 2, "failed": 2}
+    (said,) = [note for note in found.notes if "counts nowhere" in note]
+    assert said.startswith("1 trials that failed by their status, row 2 the first, have a score")

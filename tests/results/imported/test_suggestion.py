@@ -50,6 +50,18 @@ def test_what_a_trial_came_to_is_suggested_as_no_setting(place):
     assert set(mapping.ignore) == {"best_acc", "host"}
 
 
+def test_a_status_with_a_word_of_its_own_is_no_setting(place, store):
+    """How a trial ended would explain its score by itself."""
+    table = csv(place, "acc,lr,state\n0.5,0.1,done\n0.6,0.2,done\n,0.3,oom\n0.4,0.4,pruned\n")
+    text = suggest(table)
+    assert "# status: write what 'oom' means" in text
+    mapping = parse_mapping(text, "suggested")
+    assert mapping.status.column == "state"
+    assert {column for stage in mapping.stages.values() for column in stage} == {"lr"}
+    with pytest.raises(InputError, match="status: column 'state' also holds 'oom'; write under completed"):
+        import_table(store, table, mapping)
+
+
 def test_what_is_left_out_is_left_out_with_a_reason(place):
     lines = ["acc,lr,mixed,gaps,nothing"]
     lines += [f"0.{n},{n},{'x' if n % 2 else n},{n if n % 3 else ''}," for n in range(10, 90)]

@@ -168,8 +168,9 @@ def caution(
     said = [
         "Shares are of the variance that a surrogate explains at the full budget under the search prior. "
         f"It is the {evidence.surrogate} one, fitted to {rows.trials} trials ({rows.full_trials} full runs; "
-        f"{rows.failed} failed ones are left out), and its held-out R2 is {evidence.r2:.2f} on "
-        f"{evidence.measured_on} ({others}); what it misses (noise, weak effects) has no share.",
+        f"{rows.failed} failed {'one is' if rows.failed == 1 else 'ones are'} left out), and its held-out R2 "
+        f"is {evidence.r2:.2f} on {evidence.measured_on} ({others}); what it misses (noise, weak effects) "
+        "has no share.",
         "A share says how much the score varies with a stage over this space, not which choice is best, and "
         "another space, budget or dataset would give another one.",
     ]

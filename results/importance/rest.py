@@ -6,10 +6,12 @@ in its stages have scores alike. Each set of up to three stages has a kernel, th
     K_s(x, x') = prod_q (1 + r K_q(x, x')) - 1,    K_q = b_q(x)' b_q(x')
 
 over the questions q of the stage (the ANOVA kernel, Stitson et al. 1999, with r for each further question
-that takes part), scaled to a prior variance of 1. Sets enter one after another, each if the score test says
-so (Bonferroni over all sets), and their variances are those of restricted maximum likelihood beside all terms
-of the surrogate, by average information (Gilmour, Thompson & Cullis 1995, Biometrics 51(4)) and, where that
-step leaves the positive numbers, by the multiplicative step of Zhou et al. 2019 (JCGS 28(2)).
+that takes part), scaled to a prior variance of 1; of a stage alone only what its questions do together. Sets
+enter one after another, each if the score test says so (Bonferroni over all sets), and their variances are
+those of restricted maximum likelihood beside all terms of the surrogate, by average information (Gilmour,
+Thompson & Cullis 1995, Biometrics 51(4)) and, where that step leaves the positive numbers, by the
+multiplicative step of Zhou et al. 2019 (JCGS 28(2)). Where trials were stopped, the same kernels of what
+shows early stand beside them; those have no share.
 """
 
 from __future__ import annotations
@@ -80,20 +82,26 @@ def rest(
     if len(rows) < FEWEST_ROWS:
         return Rest((), np.zeros(0), np.zeros((0, 0)), np.zeros(0))
     weights = {"full": basis.late[rows], "early": basis.early[rows]} if basis.rungs else {"full": None}
-    kernels = [stage_kernel([block.matrix[rows] for block in blocks], blocks) for blocks in basis.blocks]
-    sizes = range(1, LARGEST_SET + 1)
-    sets = [c for size in sizes for c in itertools.combinations(range(len(kernels)), size)]
-    asked = [(chosen, at) for chosen in sets for at in weights]
+    features = [[block.matrix[rows] for block in blocks] for blocks in basis.blocks]
+    kernels = [stage_kernel(*both) for both in zip(features, basis.blocks, strict=True)]
+    within = {s: within_kernel(*both) for s, both in enumerate(zip(features, basis.blocks, strict=True))}
+    several = [
+        c for size in range(2, LARGEST_SET + 1) for c in itertools.combinations(range(len(kernels)), size)
+    ]
+    sets = [*((s,) for s, kernel in within.items() if kernel is not None), *several]
+    asked = list(itertools.product(sets, weights))
 
-    def kernel(one: tuple[Sequence[int], str]) -> Floats:
+    def kernel(one: tuple[tuple[int, ...], str]) -> Floats:
         chosen, at = one
-        product, weight = np.prod([kernels[s] for s in chosen], axis=0), weights[at]
+        alone = within[chosen[0]] if len(chosen) == 1 else None
+        product = np.prod([kernels[s] for s in chosen], axis=0) if alone is None else alone
+        weight = weights[at]
         return model.white.kernel(product if weight is None else product * (weight @ weight.T), rows)
 
     y, fixed = model.white.y[rows], model.covariance(rows)
     scale, noise = float(model.white.scale), model.found.noise
     probes = rng.choice([-1.0, 1.0], (len(y), PROBES))
-    entered: list[tuple[Sequence[int], str]] = []
+    entered: list[tuple[tuple[int, ...], str]] = []
     held: list[Floats] = []
     chances: list[float] = []
     variance: Floats = np.zeros(0)
@@ -121,13 +129,30 @@ def stage_kernel(features: Sequence[Floats], blocks: Sequence[Block]) -> Floats:
     Args:
         features: [rows, features] of each of the blocks on these rows; those of interactions have no part.
     """
-    kernel = np.ones((len(features[0]), len(features[0])))
+    return _scaled(np.prod([1 + part for part in _questions(features, blocks)], axis=0) - 1)
+
+
+def within_kernel(features: Sequence[Floats], blocks: Sequence[Block]) -> Floats | None:
+    """The same of what the stage's questions do together; None where no two are ever asked at once.
+
+    What each does alone the surrogate's terms hold: counted here it would be counted twice.
+    """
+    parts = _questions(features, blocks)
+    kernel = np.prod([1 + part for part in parts], axis=0) - 1 - np.sum(parts, axis=0)
+    return _scaled(kernel) if np.trace(kernel) > 1e-9 * len(kernel) else None
+
+
+def _questions(features: Sequence[Floats], blocks: Sequence[Block]) -> list[Floats]:
+    parts = []
     for matrix, block in zip(features, blocks, strict=True):
         if block.low:
             weight = block.smoothness[: block.low] ** 2
             low = matrix[:, : block.low]
-            kernel *= 1 + FURTHER * block.probability * (low * (weight / weight.sum())) @ low.T
-    kernel -= 1
+            parts.append(FURTHER * block.probability * (low * (weight / weight.sum())) @ low.T)
+    return parts
+
+
+def _scaled(kernel: Floats) -> Floats:
     return np.asarray(kernel * (len(kernel) / np.trace(kernel)), dtype=np.float64)
 
 

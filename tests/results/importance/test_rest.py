@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from distiller.results.design import Design, Question
+from distiller.results.importance import importance
 from distiller.results.importance import rest as beyond
 from distiller.results.importance.basis import stage_blocks
 from distiller.results.importance.linear import Basis, Linear
 from distiller.results.importance.regression import fit
-from distiller.results.importance.rest import Rest, rest, stage_kernel
+from distiller.results.importance.rest import Rest, rest, stage_kernel, within_kernel
 from distiller.results.importance.rows import read_rows
+from distiller.spaces.priors import Integers, Uniform
 from tests.truth.small import small_design
 from tests.truth.tables import distinct, table
 
@@ -91,6 +94,11 @@ def test_a_kernel_is_the_sum_over_sets_of_questions():
     )
     np.testing.assert_allclose(found, slow * 40 / np.trace(slow), atol=1e-9)
     assert np.linalg.eigvalsh(found).min() > -1e-9
+    slow -= beyond.FURTHER * sum(single)
+    within = within_kernel([block.matrix for block in blocks], blocks)
+    np.testing.assert_allclose(within, slow * 40 / np.trace(slow), atol=1e-9)
+    alone = stage_blocks(design.stages["teacher"], design.draw(40, rng))
+    assert within_kernel([block.matrix for block in alone], alone) is None
     # Shared by the stage's functions: their mean under the prior is 0.
     many = design.draw(4000, rng)
     wide = stage_blocks(design.stages["intermediate"], many)
@@ -132,6 +140,21 @@ def test_an_interaction_is_found_with_its_variance(repeated):
 
 def test_nothing_enters_where_there_is_nothing():
     assert sum(bool(tangled(seed, 0.0)[0].stages) for seed in range(12)) <= 2  # 5% each: P(3 or more) = .02
+
+
+def test_a_smooth_effect_counts_once():
+    """A parabola is held by the surrogate's terms, though few of the functions that they allow for."""
+    learning_rate = Question("optimization.rate", "rate", "optimization", Uniform(1e-5, 1e-1, log=True))
+    layers = Question("student.layers", "layers", "student", Integers(1, 6))
+    design = Design({"optimization": (learning_rate,), "student": (layers,)})
+    curved, straight = 2.5**2 * 4 / 45 * 2.0**2, 0.2**2 * 35 / 12
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        drawn = design.draw(120, rng)
+        place = (np.log10(drawn["rate"].astype(float)) + 3) / 2
+        score = 2.5 * 2.0 * place**2 + 0.2 * drawn["layers"].astype(float) + 0.1 * rng.normal(size=120)
+        found = {s.stage: s.main for s in importance(table(drawn, score.to_numpy()), design).stages}
+        assert found["student"] == pytest.approx(straight / (curved + straight), abs=0.015)
 
 
 def test_draws_have_the_errors_covariance():

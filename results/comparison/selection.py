@@ -152,11 +152,13 @@ def metric_of(trials: pd.DataFrame, dataset: str) -> str | None:
 def noise(trials: pd.DataFrame, dataset: str) -> tuple[float | None, int]:
     """SD between the seeds of one config's full runs, pooled, and the runs beyond the first of each.
 
-    Runs of different roles are kept apart: a finalist's search score is high partly by luck.
+    Of searched configs and finalists, as `importance` has it: steps of an ablation path may be far worse
+    configs, whose seeds differ more. Both are kept apart: a finalist's search score is high partly by luck.
     """
     if "config_id" not in trials:
         return None, 0
     here = trials[(trials["dataset"] == dataset) & is_full(trials)]
+    here = here[here["role"].isin(["search", "finalist"])]
     scores = here["score"].astype(float)
     groups = scores.groupby([here["role"], here["config_id"]])
     freedom = len(here) - groups.ngroups

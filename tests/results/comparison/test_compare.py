@@ -143,6 +143,11 @@ def test_seeds_of_one_config_count_once_and_give_the_noise(four):
     assert found.noise_repeats == 120
     assert found.noise_sd == pytest.approx(0.01, abs=0.002)
     assert "count once" in " ".join(found.notes)
+    steps = [
+        again[0].assign(role="ablation", seed=s, score=rng.normal(0.5, 0.3, len(trials))) for s in (4, 5)
+    ]
+    more = compare(pd.concat([*again, *steps]), designs, "intermediate").datasets[0]
+    assert (more.noise_sd, more.noise_repeats) == (found.noise_sd, found.noise_repeats)
 
 
 def test_shares_of_the_teacher_only_far_from_zero(four):

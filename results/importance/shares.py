@@ -141,8 +141,12 @@ def _linear(rows: Rows, design: Design, basis: Basis, seed: int, intervals: bool
         for s in chosen:
             single, whole = chances[s]
             chances[s] = (min(single, 2 * chance) if len(chosen) == 1 else single, min(whole, 2 * chance))
-    # Steered and stopped trials are a choice: what only they show is claimed if it is plain to see.
-    impartial = rows.prior & (rows.full if basis.rungs and not rows.curves else True)
+    # Steered and stopped trials are a choice: what only they show is claimed if others confirm it. So is what
+    # learning curves show of the full budget where most of their noise is a run's: what is wrong with the model
+    # of their growth then looks significant.
+    shared = model.found.ratio if rows.curves else 0.0
+    grown = not rows.full.all() and (not rows.curves or shared >= MOSTLY_SHARED / 2)
+    impartial = rows.prior & (rows.full if grown else True)
     if not impartial.all():
         if enough(rows, impartial):
             fair = Linear.fit(basis.at(impartial), rows.score[impartial], rows.group[impartial])
@@ -157,8 +161,7 @@ def _linear(rows: Rows, design: Design, basis: Basis, seed: int, intervals: bool
     unpredicted = float(left.variance.sum()) / total
     alone, overall = ([chance[i] for chance in chances] for i in (0, 1))
     seen = [math.inf if rows.full.all() else model.seen(s, rows.full) for s in range(len(stages))]
-    doubt = _doubt(rows, model.found.ratio if rows.curves else 0.0)
-    return Shares(part_of, drawn, doubt, unpredicted, total, alone, overall, seen, parameters)
+    return Shares(part_of, drawn, _doubt(rows, shared), unpredicted, total, alone, overall, seen, parameters)
 
 
 def _doubt(rows: Rows, shared: float = 0.0) -> float:

@@ -142,8 +142,8 @@ def _linear(rows: Rows, design: Design, basis: Basis, seed: int, intervals: bool
             single, whole = chances[s]
             chances[s] = (min(single, 2 * chance) if len(chosen) == 1 else single, min(whole, 2 * chance))
     # Steered and stopped trials are a choice: what only they show is claimed if others confirm it. So is what
-    # learning curves show of the full budget where most of their noise is a run's: what is wrong with the model
-    # of their growth then looks significant.
+    # learning curves show where most of their noise is a run's: errors of the model of their growth then look
+    # significant.
     shared = model.found.ratio if rows.curves else 0.0
     grown = not rows.full.all() and (not rows.curves or shared >= MOSTLY_SHARED / 2)
     impartial = rows.prior & (rows.full if grown else True)

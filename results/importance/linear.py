@@ -24,13 +24,13 @@ import numpy.typing as npt
 from distiller.results.design import Design
 from distiller.results.importance.basis import Block, stage_blocks
 from distiller.results.importance.decomposition import Floats
+from distiller.results.importance.draws import draws
 from distiller.results.importance.regression import (
     Fit,
     ScoreTest,
     Term,
     Whitened,
     covariance,
-    draws,
     expected_squares,
     fit,
     log_evidence,

@@ -24,10 +24,26 @@ def test_compare_prints_a_table_and_json(command, finished):
     full = [r for r in finished.trials if r["role"] == "search" and r["status"] == "completed"]
     used = sum(c["completed"] for d in data["datasets"] for c in d["choices"])
     assert used <= len(full)
-    done = command(finished.place.folder, "compare", "prediction", "kl", "mse")
+    done = command(finished.place.folder, "compare", "intermediate.objective", "none", "mse")
     assert done.returncode == 0
-    assert "kl - mse" in done.stdout
+    assert "none - mse" in done.stdout
     assert "Holm-corrected" in done.stdout
+
+
+def test_choices_without_full_runs_of_both_are_refused_with_what_there_is(command, finished):
+    """Which runs go on depends on which trials were there first."""
+    full = [r for r in finished.trials if r["role"] == "search" and r["status"] == "completed"]
+    met = {
+        name: {r["prediction_loss"] for r in full if r["dataset"] == name} for name in ("animals", "opinions")
+    }
+    done = command(finished.place.folder, "compare", "prediction", "kl", "mse")
+    if any({"kl", "mse"} <= losses for losses in met.values()):
+        assert done.returncode == 0
+        assert "kl - mse" in done.stdout
+    else:
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert "run more trials in full" in done.stderr
 
 
 def test_findings_of_a_small_sweep_cannot_tell(command, finished):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from distiller.results.importance.draws import draws
 from distiller.results.importance.regression import (
     WIDE,
     Posterior,
     ScoreTest,
     Term,
     Whitened,
-    draws,
     expected_squares,
     fit,
     log_evidence,
